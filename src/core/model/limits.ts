@@ -12,6 +12,10 @@ export const limits = {
   commitBytes: 256 * 1024,
   /** An armoured signature. */
   signatureBytes: 16 * 1024,
+  /** Distinct public keys that one key cache remembers. */
+  keyCacheEntries: 10_000,
+  /** Modulus of an RSA key: OpenSSL refuses longer ones as well. */
+  rsaBitsMax: 16_384,
   /** Signatures on one document. */
   signaturesPerDocument: 16,
   /** One evidence record (envelope file). */
@@ -30,6 +34,20 @@ export const limits = {
   tagsPerRepository: 10_000,
   /** Redirects followed for one registry request. */
   redirects: 5,
+  /** Layers of one image, and manifests of one multi-platform index. */
+  layersPerImage: 512,
+  /** An error body or a token answer of a registry. */
+  registryAnswerBytes: 64 * 1024,
+  /** Tries of one registry request, the first included. */
+  registryAttempts: 4,
+  /** The longest Retry-After that is waited for in place. */
+  registryRetryAfterMs: 60_000,
+  /** Symbolic links followed for one path of a layer. */
+  linksPerPath: 40,
+  /** The path of one entry of a layer. */
+  layerPathBytes: 4096,
+  /** One line of output of a command on a target; a longer one is left out. */
+  commandLineBytes: 64 * 1024,
   /** A webhook body. */
   webhookBytes: 1024 * 1024,
   /** One gRPC message. */
@@ -46,4 +64,20 @@ export const limits = {
   registryTimeoutMs: 30_000,
   /** A git network operation without progress. */
   gitTimeoutMs: 120_000,
+  /** Files in one commit, and changed files between two. */
+  treeEntries: 1_000_000,
+  /** One raw Git tree object: the entries of one folder. */
+  treeBytes: 16 * 1024 * 1024,
+  /** Folders within folders in a commit. */
+  treeDepth: 64,
+  /** Output of one git command that ends (lists of references or commits). */
+  gitOutputBytes: 64 * 1024 * 1024,
+  /** The list of references that a git server answers with. */
+  refListBytes: 16 * 1024 * 1024,
+  /** A Git reference name. */
+  refNameChars: 512,
+  /** A Git URL. */
+  gitUrlChars: 2_048,
+  /** What a remote says in a refusal, as kept in messages. */
+  remoteMessageChars: 4_000,
 } as const;
