@@ -1,0 +1,109 @@
+import type { Digest } from '../model/digest.ts';
+import type { Clause, Operation } from '../model/preimages.ts';
+
+/** A reason code is stable; its text is rendered by `explain`, never stored. */
+export type ReasonCode =
+  | 'Ok' | 'NotRequired' | 'ApprovalsMissing' | 'ApprovalsRejected' | 'RequesterUnknown' | 'Frozen' | 'SourceMissing' | 'SourceNotDeployed' | 'Soaking'
+  | 'RunOpen' | 'Closed' | 'Superseded' | 'Withdrawn' | 'LockMissing' | 'PlanInvalid' | 'NothingToRemove';
+
+/** Why an approval by a known principal does not count (T31). */
+export type RejectCode =
+  | 'OtherDigest' | 'Expired' | 'KeyNotActive' | 'KeyNotYetValid' | 'KeyExpired' | 'KeyCompromised' | 'NotAPerson' | 'RoleMissing' | 'Requester' | 'Duplicate' | 'Consumed';
+
+/** A verified approval or rejection of exactly this promotion digest, observed in the log. */
+export type CountedApproval = {
+  readonly principal: string;
+  /** digest of the Approval document */
+  readonly document: Digest;
+  /** digest of the signed payload (T7) */
+  readonly payload: Digest;
+  readonly action: 'approve' | 'reject';
+  readonly observedAt: string;
+  readonly expires: string | null;
+};
+export type RejectedApproval = { readonly principal: string; readonly document: Digest; readonly code: RejectCode };
+
+/** A person in force and the demanded roles they hold for this environment and application. */
+export type Approver = { readonly principal: string; readonly roles: readonly string[] };
+
+export type SourceFact = {
+  readonly environment: string;
+  readonly soakSeconds: number;
+  /** When a run of this very lock last succeeded there and is what the environment's clean state holds; null if it does not. */
+  readonly succeededAt: string | null;
+};
+
+/** The state the promotion would replace; while its own run is open, the state before that run. */
+export type StateFacts = {
+  readonly generation: number;
+  readonly lock: Digest | null;
+  readonly runs: Digest | null;
+  readonly clean: boolean;
+  /** Promotion digest of a run of another promotion that is open, else null. */
+  readonly otherRunOpen: Digest | null;
+  /** A run of the same lock and runs digest ended without success at this attempt or a later one. */
+  readonly closed: boolean;
+};
+
+/** One canonical JSON value with everything that a decision depends on. Lists are sorted; nothing is optional. */
+export type DecisionInput = {
+  readonly type: 'stella/decision-input/v1';
+  readonly rules: 1;
+  readonly logId: Digest;
+  readonly tenant: string;
+  readonly environment: string;
+  readonly application: string;
+  readonly operation: Operation;
+  /** Release version; for a removal null. */
+  readonly release: string | null;
+  readonly attempt: number;
+  /** Digest of the Promotion document; what an ended promotion was. */
+  readonly promotion: Digest;
+  /** Set when the document was replaced or deleted before its run. */
+  readonly ended: 'Superseded' | 'Withdrawn' | null;
+  readonly lock: Digest | null;
+  readonly plan: Digest | null;
+  readonly runs: Digest | null;
+  /** null when there is no lock or no plan. */
+  readonly promotionDigest: Digest | null;
+  /** Why there is no lock or plan. */
+  readonly problems: readonly { readonly code: 'LockMissing' | 'PlanInvalid' | 'NothingToRemove'; readonly detail: string }[];
+  readonly state: StateFacts;
+  readonly clauses: readonly Clause[];
+  readonly approvers: readonly Approver[];
+  readonly requesters: { readonly people: readonly string[]; readonly unknown: number };
+  readonly approvals: readonly CountedApproval[];
+  readonly rejected: readonly RejectedApproval[];
+  readonly freezes: readonly string[];
+  readonly sources: readonly SourceFact[];
+  readonly allowSeconds: number;
+  readonly asOf: string;
+};
+
+export type GateName = 'lock' | 'plan' | 'run' | 'approvals' | 'separation' | 'freeze' | 'source' | 'promotion';
+export type GateResult = {
+  readonly gate: GateName;
+  /** Which of several: a clause (`environment/prod`), a freeze, a source. */
+  readonly subject: string;
+  readonly outcome: 'passed' | 'pending' | 'refused';
+  readonly code: ReasonCode;
+  /** Facts for the reader, sorted: people counted, missing roles, who could still approve. */
+  readonly detail: { readonly [name: string]: string | number | readonly string[] };
+  /** Earliest time at which this gate could pass without anything else changing; null if not by time. */
+  readonly opensAt: string | null;
+};
+
+export type Decision = {
+  readonly type: 'stella/decision/v1';
+  readonly outcome: 'allow' | 'pending' | 'refuse';
+  readonly promotionDigest: Digest | null;
+  /** The generation that the run gets: one more than the state's. */
+  readonly generation: number;
+  readonly gates: readonly GateResult[];
+  /** Codes of all gates that did not pass, sorted and unique; empty for allow. */
+  readonly reasons: readonly ReasonCode[];
+  /** Documents of the approvals that an allow consumes (T22), sorted. */
+  readonly consumes: readonly Digest[];
+  readonly notAfter: string | null;
+  readonly nextChangeAt: string | null;
+};

@@ -1,0 +1,163 @@
+import type { CommitId } from '../model/commit-id.ts';
+import type { Digest } from '../model/digest.ts';
+import type { ProtectedChange } from '../model/documents.ts';
+import type { Lock, Operation } from '../model/preimages.ts';
+import type { Decision } from '../decision/types.ts';
+
+/** Predicate types, one schema each under `schemas/records/`. */
+export const PREDICATE_PREFIX = 'https://stella-gitops.dev/evidence/';
+export const PREDICATE_TYPES = ['observation', 'protected-change', 'release-lock', 'promotion-decision', 'deployment-outcome'] as const;
+export type RecordType = (typeof PREDICATE_TYPES)[number];
+export function predicateTypeOf(type: RecordType): string {
+  return `${PREDICATE_PREFIX}${type}/v1`;
+}
+
+/** Stands in every record. Times are RFC 3339 in UTC with milliseconds. */
+export type RecordHeader = {
+  readonly seq: number;
+  /** sha256 of the envelope file before, null for record 0. */
+  readonly prev: Digest | null;
+  readonly logId: Digest;
+  readonly tenant: string;
+  /** Digest of the root in force before this record. */
+  readonly root: Digest;
+  /** inForceDigest of the principals and of all other protected documents in force before this record. */
+  readonly principals: Digest;
+  readonly policy: Digest;
+  /** The tip of the target branch that was reconciled. Never part of a decision's replayed input. */
+  readonly commit: CommitId;
+  readonly asOf: string;
+  readonly rules: 1;
+  /** Outside the replayed bytes. */
+  readonly engine: { readonly name: string; readonly version: string };
+};
+
+/** A signed commit whose author or approval a decision relied on; the raw object is an artifact. */
+export type UsedCommit = {
+  readonly commit: CommitId;
+  readonly artifact: Digest;
+};
+
+export type Observation =
+  | { readonly type: 'tip'; readonly ref: string; readonly commit: CommitId }
+  | {
+      readonly type: 'approval';
+      readonly action: 'approve' | 'reject';
+      /** Digest of the Approval document, and of the raw document with its signatures as canonical JSON (an artifact). */
+      readonly document: Digest;
+      readonly artifact: Digest;
+      readonly approves: { readonly type: 'promotion' | 'change'; readonly digest: Digest };
+      readonly subject: { readonly environment: string; readonly application: string } | null;
+      readonly principal: string;
+      readonly fingerprint: string;
+      readonly payload: Digest;
+    }
+  | {
+      readonly type: 'tag';
+      readonly component: string;
+      readonly repository: string;
+      readonly tag: string;
+      readonly digest: Digest;
+      /** What this tag pointed to when last observed; null the first time. */
+      readonly previous: Digest | null;
+    };
+
+/** One approval of a protected change: an embedded signature (an Approval that was observed) or a commit with the trailer `Stella-Change`. */
+export type ChangeApproval =
+  | { readonly carrier: 'embedded'; readonly principal: string; readonly document: Digest; readonly artifact: Digest }
+  | { readonly carrier: 'commit'; readonly principal: string; readonly commit: CommitId; readonly artifact: Digest };
+
+export type ProtectedChangePredicate = {
+  readonly basis: 'genesis' | 'quorum';
+  /** null for genesis. */
+  readonly changeDigest: Digest | null;
+  readonly changes: readonly ProtectedChange[];
+  readonly approvals: readonly ChangeApproval[];
+  /** Who proposed, as far as it is known, where the root lets no proposer count; else empty. */
+  readonly proposers: { readonly people: readonly string[]; readonly unknown: number; readonly commits: readonly UsedCommit[] };
+};
+
+export type ReleaseLockPredicate = {
+  readonly application: string;
+  readonly release: string;
+  readonly releaseSpec: Digest;
+  readonly lock: Lock;
+  readonly lockDigest: Digest;
+  /** resolved: tags asked at the registry; adopted: from a valid approval given before the merge; declared: every component had a digest. */
+  readonly basis: 'resolved' | 'adopted' | 'declared';
+  readonly tags: readonly { readonly component: string; readonly tag: string | null; readonly digest: Digest }[];
+  /** The approval that named the digests, for `adopted`. */
+  readonly approval: Digest | null;
+};
+
+/** Everything a decision used; each digest names an artifact. */
+export type DecisionSources = {
+  /** The Promotion with its signatures, canonical JSON. */
+  readonly promotion: Digest;
+  readonly plan: Digest | null;
+  /** Approval documents (observed before) that name this environment and application or digest. */
+  readonly approvals: readonly Digest[];
+  /** Commits since the base that by T26 changed the Promotion, the Release, or the Configuration and its files. */
+  readonly commits: readonly (UsedCommit & { readonly touched: readonly ('promotion' | 'release' | 'configuration')[] })[];
+};
+export type PromotionDecisionPredicate = {
+  readonly environment: string;
+  readonly application: string;
+  readonly operation: Operation;
+  readonly release: string | null;
+  /** Who asked, as the input names them; when, the `observedAt` of the tip that brought the document. */
+  readonly requestedAt: string;
+  readonly decidedAt: string;
+  /** The input's canonical bytes are the artifact of this digest, so a reader needs nothing else. */
+  readonly input: Digest;
+  /** Digest of the input without `asOf`. */
+  readonly relevant: Digest;
+  readonly sources: DecisionSources;
+  /** Candidates under keys of nobody in force; outside the replayed bytes (T31). */
+  readonly strangers: number;
+  readonly decision: Decision;
+  /** Generated artifacts of an allow by name: compose.stella.lock.yml, release.evidence.json, stella.version.json. */
+  readonly artifacts: readonly { readonly name: string; readonly digest: Digest }[];
+};
+
+export type TargetResult = {
+  readonly target: string;
+  readonly agent: string;
+  readonly result: 'Succeeded' | 'Failed' | 'Errored' | 'Refused' | 'Skipped' | 'Aborted';
+  readonly code: string;
+  readonly message: string;
+  readonly try: number;
+  /** The agent's signed receipt, raw; null when no agent answered. */
+  readonly receipt: Digest | null;
+};
+export type DeploymentOutcomePredicate = {
+  readonly environment: string;
+  readonly application: string;
+  readonly operation: Operation;
+  readonly generation: number;
+  readonly promotionDigest: Digest;
+  /** seq and envelope digest of the allow. */
+  readonly decision: { readonly seq: number; readonly digest: Digest };
+  readonly result: 'Succeeded' | 'Failed' | 'Errored' | 'Aborted';
+  readonly reason: string;
+  readonly startedAt: string;
+  readonly endedAt: string;
+  readonly steps: readonly { readonly name: string; readonly result: 'Succeeded' | 'Failed' | 'Errored' | 'Skipped' | 'Aborted'; readonly targets: readonly TargetResult[] }[];
+  /** null: none was tried. */
+  readonly fallback: 'Succeeded' | 'Failed' | null;
+};
+
+export type RecordBody =
+  | { readonly type: 'observation'; readonly predicate: Observation }
+  | { readonly type: 'protected-change'; readonly predicate: ProtectedChangePredicate }
+  | { readonly type: 'release-lock'; readonly predicate: ReleaseLockPredicate }
+  | { readonly type: 'promotion-decision'; readonly predicate: PromotionDecisionPredicate }
+  | { readonly type: 'deployment-outcome'; readonly predicate: DeploymentOutcomePredicate };
+
+/** A record as it is read back: verified envelope, its digest, header and body. */
+export type EvidenceRecord = {
+  /** sha256 of the envelope file. */
+  readonly digest: Digest;
+  readonly header: RecordHeader;
+} & RecordBody;
+

@@ -1,0 +1,217 @@
+import { canonicalBytes, type Json, type JsonObject } from './canonical-json.ts';
+import { digestOfBytes, type Digest } from './digest.ts';
+
+export const API_VERSION = 'stella/v1alpha1';
+
+/** Every kind that has an effect today. Anything else is refused as unsupported (T12). */
+export const KINDS = [
+  'TrustRoot', 'Principal', 'Application', 'Configuration', 'Component', 'Release', 'Environment', 'Promotion',
+  'Approval', 'Target', 'Agent', 'Workflow', 'Freeze', 'Integration',
+] as const;
+export type Kind = (typeof KINDS)[number];
+
+const UNPROTECTED: ReadonlySet<Kind> = new Set<Kind>(['Release', 'Promotion', 'Approval', 'Configuration']);
+
+/** T15: protection is by kind, wherever the file lies. */
+export function isProtected(kind: Kind): boolean {
+  return !UNPROTECTED.has(kind);
+}
+
+/** An embedded signature over the document's preimage. `signature` is the armoured SSHSIG text. */
+export type DocumentSignature = { readonly format: 'sshsig'; readonly signature: string };
+
+export type Doc<K extends Kind, S> = {
+  readonly apiVersion: typeof API_VERSION;
+  readonly kind: K;
+  readonly metadata: { readonly name: string; readonly description?: string };
+  readonly spec: S;
+  readonly signatures?: readonly DocumentSignature[];
+};
+
+export type RoleCount = { readonly role: string; readonly count: number };
+/** How many distinct people, of which roles, must agree. */
+export type Quorum = { readonly people: number; readonly roles?: readonly RoleCount[] };
+/** What an environment, an application or the root demands before a promotion may run. */
+export type ApprovalRule = Quorum & {
+  /** Default true: nobody who requested the change may approve it (T19). */
+  readonly authorNeverApproves?: boolean;
+  /** Default deny (T20). */
+  readonly unknownRequester?: 'deny' | 'one-more';
+};
+
+export type ServiceRole = 'decisions' | 'evidence-commits' | 'agent-ca';
+export type TrustRootSpec = {
+  readonly version: number;
+  readonly previous: Digest | null;
+  /** 64 random hexadecimal digits: no two logs are alike. */
+  readonly id: string;
+  readonly tenant: string;
+  /** genesis-documents digest of the first protected documents (genesis only, null afterwards). */
+  readonly documents: Digest | null;
+  readonly keys: readonly { readonly principal: string; readonly key: string }[];
+  readonly threshold: number;
+  /** Our own keys (T29). decisions, agent-ca: SPKI PEM, P-256; evidence-commits: an OpenSSH public key line. */
+  readonly services: readonly { readonly role: ServiceRole; readonly name: string; readonly publicKey: string }[];
+  readonly quorums: { readonly default: Quorum; readonly create: Quorum; readonly kinds?: { readonly [kind: string]: Quorum } };
+  /** Whether who proposes a protected change counts towards its quorum (T15). */
+  readonly proposerCounts: boolean;
+  /** T17: nothing below may weaken these. `name` is an environment's or a target's, or `*`. */
+  readonly minimums?: {
+    readonly environments?: readonly ({ readonly name: string } & ApprovalRule)[];
+    readonly targets?: readonly ({ readonly name: string } & ApprovalRule)[];
+  };
+};
+
+export type KeyStatus = 'active' | 'retired' | 'superseded' | 'compromised';
+export type PrincipalKey = {
+  /** OpenSSH public key line without options. */
+  readonly key: string;
+  readonly status: KeyStatus;
+  readonly notBefore?: string;
+  readonly notAfter?: string;
+  /** When the status changed; required unless active. */
+  readonly since?: string;
+};
+export type RoleBinding = { readonly role: string; readonly environments?: readonly string[]; readonly applications?: readonly string[] };
+export type PrincipalSpec = {
+  readonly type: 'person' | 'service';
+  readonly displayName?: string;
+  readonly keys: readonly PrincipalKey[];
+  /** Absent environments or applications mean: all of them. */
+  readonly roles?: readonly RoleBinding[];
+};
+
+export type HealthCheck =
+  | { readonly type: 'command'; readonly argv: readonly string[]; readonly timeoutSeconds?: number; readonly retries?: number; readonly intervalSeconds?: number }
+  | { readonly type: 'http'; readonly url: string; readonly timeoutSeconds?: number; readonly retries?: number; readonly intervalSeconds?: number }
+  | { readonly type: 'tcp'; readonly port: number; readonly timeoutSeconds?: number; readonly retries?: number; readonly intervalSeconds?: number };
+
+/** Paths are relative to the top of the repository. */
+export type Deployment =
+  | {
+      readonly type: 'directory';
+      readonly files?: readonly string[];
+      readonly command?: { readonly argv: readonly string[]; readonly timeoutSeconds?: number };
+      readonly healthCheck?: HealthCheck;
+    }
+  | { readonly type: 'compose'; readonly compose: string; readonly files?: readonly string[]; readonly healthTimeoutSeconds?: number };
+
+export type ApplicationSpec = {
+  readonly components: readonly string[];
+  readonly deployment: Deployment;
+  readonly placement?: { readonly matchLabels: { readonly [label: string]: string } };
+  readonly workflow?: string;
+  readonly approvals?: ApprovalRule;
+};
+export type ComponentSpec = { readonly repository: string; readonly registry: string };
+/** `host` for a registry, `layout` for the name of an OCI image layout folder that the machine's configuration maps to a path. */
+export type IntegrationSpec = {
+  readonly type: 'registry';
+  readonly host?: string;
+  readonly layout?: string;
+  readonly insecure?: boolean;
+  readonly credentials?: { readonly username?: string; readonly passwordRef?: string; readonly tokenRef?: string };
+};
+export type ReleaseSpec = {
+  readonly components: { readonly [component: string]: { readonly tag?: string; readonly digest?: Digest } };
+  readonly source?: { readonly repository?: string; readonly commit?: string; readonly branch?: string; readonly build?: string };
+  /** Mutable, not in any digest but the document's own: displayName, metadata, deprecated. */
+  readonly displayName?: string;
+  readonly metadata?: { readonly [key: string]: string };
+  readonly deprecated?: { readonly reason: string };
+};
+export type EnvironmentSpec = {
+  readonly order: number;
+  readonly from?: readonly { readonly environment: string; readonly soakSeconds?: number }[];
+  readonly approvals?: ApprovalRule;
+  readonly workflow?: string;
+  /** How long an allow holds when nothing ends it earlier (T23). Default one hour. */
+  readonly allowSeconds?: number;
+};
+export type PromotionSpec = {
+  readonly release?: string;
+  readonly attempt?: number;
+  /** `absent` removes the application through the gates; then `release` is left out. */
+  readonly state?: 'present' | 'absent';
+};
+export type ConfigurationSpec = {
+  readonly variables?: { readonly [name: string]: string };
+  readonly secrets?: { readonly [name: string]: { readonly ref: string } };
+  /** A file of this environment: merged over the Compose file, or shipped beside the directory's files. */
+  readonly override?: string;
+};
+export type TargetSpec = {
+  readonly type: 'directory_host' | 'compose_host';
+  readonly agent: string;
+  /** T17: who may use it. */
+  readonly environments: readonly string[];
+  readonly applications: readonly string[];
+  readonly labels?: { readonly [label: string]: string };
+  /** directory_host: {root}; compose_host: {folder, socket?}. */
+  readonly connection: { readonly root?: string; readonly folder?: string; readonly socket?: string };
+};
+export type AgentSpec = {
+  /** SPKI PEM, P-256. */
+  readonly identityKey: string;
+  readonly owner: string;
+  readonly capabilities: readonly TargetSpec['type'][];
+};
+export type StepSpec = {
+  readonly name: string;
+  readonly type: 'deploy' | 'health-check';
+  readonly needs?: readonly string[];
+  readonly retry?: { readonly attempts: number; readonly delaySeconds?: number };
+  readonly timeoutSeconds?: number;
+};
+export type WorkflowSpec = { readonly steps: readonly StepSpec[]; readonly onFailure?: 'hold' | 'fall-back' };
+/** A stop-the-line latch: while the document is in force nothing new is allowed where it applies. Absent lists mean: everywhere. */
+export type FreezeSpec = { readonly environments?: readonly string[]; readonly applications?: readonly string[]; readonly reason: string };
+
+export type ProtectedChange = {
+  readonly kind: Kind;
+  readonly name: string;
+  /** How many changes of this document were ever in force. */
+  readonly count: number;
+  readonly from: Digest | null;
+  readonly to: Digest | null;
+};
+export type ApprovalSpec = {
+  readonly type: 'promotion' | 'change';
+  readonly digest: Digest;
+  readonly action: 'approve' | 'reject';
+  readonly environment?: string;
+  readonly application?: string;
+  readonly release?: string;
+  readonly components?: { readonly [component: string]: Digest };
+  readonly digestsChecked?: boolean;
+  readonly changes?: readonly ProtectedChange[];
+  readonly comment?: string;
+  readonly expires?: string;
+  /** 32 hexadecimal digits. */
+  readonly nonce: string;
+};
+
+export type SpecOf = {
+  TrustRoot: TrustRootSpec; Principal: PrincipalSpec; Application: ApplicationSpec; Configuration: ConfigurationSpec;
+  Component: ComponentSpec; Release: ReleaseSpec; Environment: EnvironmentSpec; Promotion: PromotionSpec; Approval: ApprovalSpec;
+  Target: TargetSpec; Agent: AgentSpec; Workflow: WorkflowSpec; Freeze: FreezeSpec; Integration: IntegrationSpec;
+};
+export type DocumentOf<K extends Kind> = Doc<K, SpecOf[K]>;
+export type AnyDocument = { [K in Kind]: DocumentOf<K> }[Kind];
+
+/** `<Kind>/<name>`: the identity of a document (DESIGN §3). */
+export type DocumentKey = string & { readonly __brand: 'DocumentKey' };
+export function documentKey(kind: Kind, name: string): DocumentKey {
+  return `${kind}/${name}` as DocumentKey;
+}
+
+/** What an embedded signature covers and what the document's digest is taken over: canonical JSON without `signatures`. */
+export function documentPreimage(document: AnyDocument): Uint8Array {
+  const { signatures: _, ...rest } = document as AnyDocument & { signatures?: Json };
+  return canonicalBytes(rest as unknown as JsonObject);
+}
+
+/** Digest of a document (TRUST "Words"): no defaults filled in, top-level `signatures` left out. */
+export function documentDigest(document: AnyDocument): Digest {
+  return digestOfBytes(documentPreimage(document));
+}
