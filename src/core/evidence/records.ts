@@ -64,8 +64,8 @@ export type Observation =
 
 /** One approval of a protected change: an embedded signature (an Approval that was observed) or a commit with the trailer `Stella-Change`. */
 export type ChangeApproval =
-  | { readonly carrier: 'embedded'; readonly principal: string; readonly document: Digest; readonly artifact: Digest }
-  | { readonly carrier: 'commit'; readonly principal: string; readonly commit: CommitId; readonly artifact: Digest };
+  | { readonly carrier: 'embedded'; readonly principal: string; readonly document: Digest; readonly artifact: Digest; readonly observedAt: string }
+  | { readonly carrier: 'commit'; readonly principal: string; readonly commit: CommitId; readonly artifact: Digest; readonly observedAt: string };
 
 export type ProtectedChangePredicate = {
   readonly basis: 'genesis' | 'quorum';
@@ -95,7 +95,11 @@ export type DecisionSources = {
   /** The Promotion with its signatures, canonical JSON. */
   readonly promotion: Digest;
   readonly plan: Digest | null;
-  /** Approval documents (observed before) that name this environment and application or digest. */
+  /** Configuration document as canonical JSON; null where there is none. */
+  readonly configuration: Digest | null;
+  /** Intent digests that valid signatures on the Promotion cover and that were not spent. */
+  readonly intents: readonly Digest[];
+  /** Digests of Approval documents, observed before, that name this environment and application. */
   readonly approvals: readonly Digest[];
   /** Commits since the base that by T26 changed the Promotion, the Release, or the Configuration and its files. */
   readonly commits: readonly (UsedCommit & { readonly touched: readonly ('promotion' | 'release' | 'configuration')[] })[];

@@ -25,7 +25,8 @@ export function inForceDigest(documents: readonly DocumentRef[]): Digest {
   return digestOf({ type: 'stella/in-force/v1', documents: sorted });
 }
 
-export type FileRef = { readonly path: string; readonly digest: Digest };
+/** A file that reaches targets as it is, at the same path. `mode` is 420 (0644) or 493 (0755). */
+export type FileRef = { readonly path: string; readonly digest: Digest; readonly mode: number };
 export type LockComponent = { readonly name: string; readonly repository: string; readonly registry: string; readonly digest: Digest; readonly tag: string | null };
 
 /** The application as it was when the release was locked; promoted and rolled back with the images. */
@@ -68,8 +69,6 @@ export function releaseSpecDigest(release: DocumentOf<'Release'>): Digest {
 
 export type Operation = 'promote' | 'remove';
 export type PlanTarget = { readonly name: string; readonly type: string; readonly agent: string; readonly connection: JsonObject };
-/** A file that reaches targets as it is. `mode` is 420 (0644) or 493 (0755). */
-export type RunFile = { readonly path: string; readonly digest: Digest; readonly mode: number };
 /** What would run: depends on lock, Configuration and names only. Secrets stay references. */
 export type Runs = {
   readonly type: 'stella/runs/v1';
@@ -79,8 +78,8 @@ export type Runs = {
   readonly lock: Digest;
   readonly deployment: JsonObject;
   readonly components: readonly { readonly name: string; readonly repository: string; readonly registry: string; readonly digest: Digest }[];
-  readonly artifacts: readonly RunFile[];
-  readonly files: readonly RunFile[];
+  readonly artifacts: readonly FileRef[];
+  readonly files: readonly FileRef[];
   readonly variables: { readonly [name: string]: string };
   readonly secrets: { readonly [name: string]: string };
 };
