@@ -80,4 +80,17 @@ export const limits = {
   gitUrlChars: 2_048,
   /** What a remote says in a refusal, as kept in messages. */
   remoteMessageChars: 4_000,
+  /** A certificate request of an agent. */
+  certificateRequestBytes: 16 * 1024,
+  /** Orders that wait or run on one agent. */
+  ordersPerAgent: 1_000,
+  /** A secret's value read from a file. */
+  secretBytes: 64 * 1024,
+  /** One segment file of an agent's journal. */
+  journalSegmentBytes: 8 * 1024 * 1024,
+  /** Lines in one progress message, and characters in one line. */
+  progressLines: 200,
+  progressLineChars: 2_000,
+  /** An agent's stream that has not said Hello. */
+  helloTimeoutMs: 10_000,
 } as const;
