@@ -92,7 +92,8 @@ export type ReleaseLockPredicate = {
 
 /** Everything a decision used; each digest names an artifact. */
 export type DecisionSources = {
-  /** The Promotion with its signatures, canonical JSON. */
+  /** Digest of the Promotion document, and of the document with its signatures as canonical JSON (an artifact). */
+  readonly promotionDocument: Digest;
   readonly promotion: Digest;
   readonly plan: Digest | null;
   /** Configuration document as canonical JSON; null where there is none. */
@@ -109,6 +110,9 @@ export type PromotionDecisionPredicate = {
   readonly application: string;
   readonly operation: Operation;
   readonly release: string | null;
+  readonly attempt: number;
+  readonly lock: Digest | null;
+  readonly runs: Digest | null;
   /** Who asked, as the input names them; when, the `observedAt` of the tip that brought the document. */
   readonly requestedAt: string;
   readonly decidedAt: string;

@@ -53,3 +53,18 @@ export function canonicalBytes(value: unknown): Uint8Array {
 export function canonicalTextWithFloats(value: unknown): string {
   return serialize(value, true, '');
 }
+
+/**
+ * Parses bytes that must be canonical JSON already: invalid UTF-8, duplicate keys, floats, spaces and every second spelling are refused.
+ * @returns undefined when the bytes are anything else.
+ */
+export function parseCanonicalJson(bytes: Uint8Array): Json | undefined {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    const value = JSON.parse(text) as Json;
+    return canonicalText(value) === text ? value : undefined;
+  } catch {
+    // SyntaxError, TypeError of the decoder, or CanonicalError: in each case these bytes say nothing.
+    return undefined;
+  }
+}

@@ -1,0 +1,148 @@
+import { BucketMap } from '../model/bucket-map.ts';
+import type { CommitId } from '../model/commit-id.ts';
+import type { Digest } from '../model/digest.ts';
+import { documentKey, type AnyDocument, type DocumentOf, type Kind } from '../model/documents.ts';
+import { inForceDigest, type Lock, type Operation } from '../model/preimages.ts';
+import type { Observation } from './records.ts';
+import type { Decision } from '../decision/types.ts';
+
+/**
+ * What the log says, folded over its records (TRUST "State", "In force"). Immutable: a batch is built on a copy and
+ * kept only once it is pushed. Nothing here is written by anybody but the fold.
+ */
+export type LogState = {
+  readonly logId: Digest;
+  readonly tenant: string;
+  readonly size: number;
+  readonly head: Digest | null;
+  /** `asOf` of the last record. */
+  readonly asOf: string | null;
+  readonly inForce: BucketMap<InForce>;
+  /** How many changes of each document were ever in force, by document key; also of deleted ones. */
+  readonly counts: BucketMap<number>;
+  readonly inForceDigests: { readonly root: Digest; readonly principals: Digest; readonly policy: Digest };
+  readonly genesisTip: CommitId | null;
+  readonly tip: { readonly ref: string; readonly commit: CommitId; readonly observedAt: string } | null;
+  /** Observed approvals by digest of the Approval document. */
+  readonly approvals: BucketMap<ObservedApproval>;
+  /** Documents of the approvals that name a change digest. */
+  readonly changeApprovals: BucketMap<readonly Digest[]>;
+  /** Last observed digest by `<repository>:<tag>`. */
+  readonly tags: BucketMap<{ readonly digest: Digest; readonly observedAt: string }>;
+  /** By `<application>/<release>`. */
+  readonly locks: BucketMap<LockEntry>;
+  /** By `<environment>/<application>`. */
+  readonly states: BucketMap<AppState>;
+};
+
+export type InForce = { readonly kind: Kind; readonly name: string; readonly digest: Digest; readonly document: AnyDocument; readonly seq: number };
+export type ObservedApproval = Extract<Observation, { type: 'approval' }> & { readonly observedAt: string; readonly seq: number };
+export type LockEntry = { readonly lock: Lock; readonly digest: Digest; readonly releaseSpec: Digest; readonly seq: number; readonly lockedAt: string };
+
+/** What is deployed: the state that a promotion replaces. */
+export type Deployed = {
+  readonly generation: number;
+  readonly release: string | null;
+  readonly lock: Digest | null;
+  readonly runs: Digest | null;
+  readonly plan: Digest | null;
+  readonly clean: boolean;
+};
+export type OpenRun = {
+  readonly operation: Operation;
+  readonly generation: number;
+  readonly promotionDigest: Digest;
+  /** The latest allow of this run. */
+  readonly decision: { readonly seq: number; readonly digest: Digest };
+  /** Record of the allow that opened it, and the tip it was decided at. */
+  readonly openedSeq: number;
+  readonly tip: CommitId;
+  readonly promotion: Digest;
+  readonly release: string | null;
+  readonly attempt: number;
+  readonly lock: Digest | null;
+  readonly runs: Digest | null;
+  readonly plan: Digest;
+  readonly intents: readonly Digest[];
+  readonly notAfter: string;
+  /** The allow has fallen: a later decision of the same promotion is not an allow (T23). */
+  readonly fallen: boolean;
+};
+export type LastDecision = {
+  readonly seq: number;
+  readonly digest: Digest;
+  readonly promotion: Digest;
+  readonly release: string | null;
+  readonly operation: Operation;
+  readonly relevant: Digest;
+  readonly outcome: Decision['outcome'];
+  readonly intents: readonly Digest[];
+  readonly notAfter: string | null;
+  readonly nextChangeAt: string | null;
+  readonly decidedAt: string;
+};
+export type AppState = Deployed & {
+  readonly environment: string;
+  readonly application: string;
+  readonly openRun: OpenRun | null;
+  /** What ended without success, until the attempt rises (T22). */
+  readonly closed: { readonly operation: Operation; readonly lock: Digest | null; readonly runs: Digest | null; readonly attempt: number } | null;
+  /** When the present lock last succeeded. */
+  readonly succeededAt: string | null;
+  /** Tip of the last succeeded run's allow; requesters are looked for after it (T19). */
+  readonly succeededTip: CommitId | null;
+  readonly spentIntents: readonly Digest[];
+  /** Approval documents that name this subject, observed since the last run that ended was allowed. */
+  readonly approvals: readonly Digest[];
+  readonly lastDecision: LastDecision | null;
+  readonly lastOutcome: { readonly seq: number; readonly generation: number; readonly result: string; readonly reason: string; readonly endedAt: string } | null;
+};
+
+/** The state before record 0: genesis is in force by the pin alone (T13). @param root the pinned genesis document */
+export function initialState(root: DocumentOf<'TrustRoot'>, logId: Digest): LogState {
+  const entry: InForce = { kind: 'TrustRoot', name: root.metadata.name, digest: logId, document: root, seq: -1 };
+  return {
+    logId, tenant: root.spec.tenant, size: 0, head: null, asOf: null,
+    inForce: BucketMap.from([[documentKey('TrustRoot', root.metadata.name), entry]]),
+    counts: BucketMap.empty(),
+    inForceDigests: { root: logId, principals: inForceDigest([]), policy: inForceDigest([]) },
+    genesisTip: null, tip: null,
+    approvals: BucketMap.empty(), changeApprovals: BucketMap.empty(), tags: BucketMap.empty(), locks: BucketMap.empty(), states: BucketMap.empty(),
+  };
+}
+
+export function emptyAppState(environment: string, application: string): AppState {
+  return {
+    environment, application, generation: 0, release: null, lock: null, runs: null, plan: null, clean: true, openRun: null, closed: null,
+    succeededAt: null, succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
+  };
+}
+
+/** `<environment>/<application>`, the key of a state. */
+export function stateKey(environment: string, application: string): string {
+  return `${environment}/${application}`;
+}
+
+export function appStateOf(state: LogState, environment: string, application: string): AppState {
+  return state.states.get(stateKey(environment, application)) ?? emptyAppState(environment, application);
+}
+
+/** The document of this kind and name in force, or null. */
+export function inForceOf<K extends Kind>(state: LogState, kind: K, name: string): DocumentOf<K> | null {
+  const entry = state.inForce.get(documentKey(kind, name));
+  return entry === undefined ? null : (entry.document as unknown as DocumentOf<K>);
+}
+
+/** All documents of one kind in force, sorted by name. */
+export function allInForce<K extends Kind>(state: LogState, kind: K): readonly DocumentOf<K>[] {
+  const found: DocumentOf<K>[] = [];
+  for (const entry of state.inForce.values()) if (entry.kind === kind) found.push(entry.document as unknown as DocumentOf<K>);
+  return found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+}
+
+/** The root in force. @throws Error when a state was built without one, which no caller can do through `initialState` */
+export function rootOf(state: LogState): DocumentOf<'TrustRoot'> {
+  const root = allInForce(state, 'TrustRoot')[0];
+  if (root === undefined) throw new Error('a log state without a trust root');
+  return root;
+}
