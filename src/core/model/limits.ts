@@ -93,4 +93,21 @@ export const limits = {
   progressLineChars: 2_000,
   /** An agent's stream that has not said Hello. */
   helloTimeoutMs: 10_000,
+  /** One object of the object store. */
+  objectBytes: 64 * 1024 * 1024,
+  /** An artifact that is mirrored into Postgres with its bytes; a larger one lies on the evidence branch only. */
+  mirroredArtifactBytes: 64 * 1024,
+  /** The JSON of one job, of one state of a run, of an agent's inventory. */
+  jobPayloadBytes: 64 * 1024,
+  runStateBytes: 1024 * 1024,
+  inventoryBytes: 1024 * 1024,
+  /** Items of one page of a list. */
+  pageItems: 500,
+  /** One SQL statement of the application; one connection attempt; waiting for a lock. */
+  sqlStatementTimeoutMs: 30_000,
+  sqlConnectTimeoutMs: 10_000,
+  sqlLockTimeoutMs: 10_000,
+  /** The embedded Postgres: until it answers (crash recovery included), and until it has ended. */
+  postgresStartMs: 60_000,
+  postgresStopMs: 10_000,
 } as const;
