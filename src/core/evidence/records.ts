@@ -2,7 +2,7 @@ import type { CommitId } from '../model/commit-id.ts';
 import type { Digest } from '../model/digest.ts';
 import type { ProtectedChange } from '../model/documents.ts';
 import type { Lock, Operation } from '../model/preimages.ts';
-import type { Decision } from '../decision/types.ts';
+import type { Decision, DecisionInput } from '../decision/types.ts';
 
 /** Predicate types, one schema each under `schemas/records/`. */
 export const PREDICATE_PREFIX = 'https://stella-gitops.dev/evidence/';
@@ -95,9 +95,15 @@ export type DecisionSources = {
   /** Digest of the Promotion document, and of the document with its signatures as canonical JSON (an artifact). */
   readonly promotionDocument: Digest;
   readonly promotion: Digest;
+  /** Set when the document was replaced or deleted before its run. */
+  readonly ended: DecisionInput['ended'];
+  /** Why there is no lock or plan. */
+  readonly problems: DecisionInput['problems'];
   readonly plan: Digest | null;
   /** Configuration document as canonical JSON; null where there is none. */
   readonly configuration: Digest | null;
+  /** releaseSpec digest that intents cover; null for a removal or without a lock. */
+  readonly releaseSpec: Digest | null;
   /** Intent digests that valid signatures on the Promotion cover and that were not spent. */
   readonly intents: readonly Digest[];
   /** Digests of Approval documents, observed before, that name this environment and application. */

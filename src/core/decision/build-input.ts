@@ -1,0 +1,139 @@
+import { parseCanonicalJson } from '../model/canonical-json.ts';
+import { digestOf, type Digest, type Preimage } from '../model/digest.ts';
+import { documentDigest, type AnyDocument, type DocumentOf } from '../model/documents.ts';
+import { parseInstant } from '../model/instant.ts';
+import { compareText } from '../model/names.ts';
+import { preimageDigest, type Clause, type Operation, type Plan, type PromotionPreimage } from '../model/preimages.ts';
+import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type LogState } from '../evidence/log-state.ts';
+import type { ArtifactLookup } from '../evidence/fold.ts';
+import { signersOf } from '../trust/embedded-signers.ts';
+import { findRequesters, type Requesters, type TouchingCommit } from '../trust/requesters.ts';
+import { keyRingOf, type KeyRing } from '../trust/key-ring.ts';
+import { clausesFor } from './clauses.ts';
+import { judgeApprovals, type ApprovalCandidate } from './judge-approvals.ts';
+import type { DecisionInput, SourceFact, StateFacts } from './types.ts';
+
+/** What a decision is made from, besides the state of the log: all of it is recorded, so the log alone replays. */
+export type DecisionMaterial = {
+  readonly environment: string;
+  readonly application: string;
+  readonly promotion: DocumentOf<'Promotion'>;
+  readonly ended: DecisionInput['ended'];
+  readonly plan: Plan | null;
+  readonly problems: DecisionInput['problems'];
+  readonly commits: readonly TouchingCommit[];
+};
+export type BuiltInput = { readonly input: DecisionInput; readonly relevant: Digest; readonly requesters: Requesters; readonly candidates: readonly Digest[]; readonly preimage: PromotionPreimage | null };
+
+/**
+ * The canonical input of `decide`, from the log's state before the decision and its material. Live reconciling, `explain`
+ * and `replay` build it with this one function.
+ * @param artifact raw approvals by digest
+ */
+export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: string, artifact: ArtifactLookup): BuiltInput {
+  const app = appStateOf(state, m.environment, m.application);
+  const operation: Operation = m.promotion.spec.state === 'absent' ? 'remove' : 'promote';
+  const entry = operation === 'promote' ? state.locks.get(`${m.application}/${m.promotion.spec.release ?? ''}`) : undefined;
+  const lock = operation === 'remove' ? null : (entry?.digest ?? null);
+  const plan = m.plan === null ? null : preimageDigest(m.plan);
+  const runs = m.plan?.runs == null ? null : preimageDigest(m.plan.runs);
+  const clauses = clausesIn(state, m);
+  const base = replacedState(state, app, { lock, plan, operation }, clauses, m);
+  const ring = keyRingOf(allInForce(state, 'Principal'));
+  const requesters = findRequesters({
+    logId: state.logId, promotion: m.promotion, releaseSpec: entry?.releaseSpec ?? null, spentIntents: app.spentIntents, commits: m.commits, ring,
+    lockUnchanged: operation === 'promote' && lock !== null && lock === base.facts.lock, observedAt: parseInstant(state.tip?.observedAt ?? asOf) ?? 0,
+  });
+  const promotionDigest = base.preimage === null ? null : digestOf(base.preimage as unknown as Preimage);
+  const candidates = app.approvals.flatMap((document) => candidateOf(state, document, ring, artifact));
+  const judged = judgeApprovals({
+    candidates, promotionDigest, ring, environment: m.environment, application: m.application, clauses, requesters: requesters.people, asOf,
+    principals: new Map(allInForce(state, 'Principal').map((p) => [p.metadata.name, p.spec])),
+  });
+  const input: DecisionInput = {
+    type: 'stella/decision-input/v1', rules: 1, logId: state.logId, tenant: state.tenant, environment: m.environment, application: m.application, operation,
+    release: operation === 'remove' ? null : (m.promotion.spec.release ?? null), attempt: m.promotion.spec.attempt ?? 1, promotion: documentDigest(m.promotion),
+    ended: m.ended, lock, plan, runs, promotionDigest, problems: m.problems, state: base.facts, clauses,
+    approvers: judged.approvers, requesters: { people: requesters.people, unknown: requesters.unknown }, approvals: judged.approvals, rejected: judged.rejected,
+    freezes: freezesOn(state, m), sources: operation === 'remove' ? [] : sourcesOf(state, m, lock),
+    allowSeconds: inForceOf(state, 'Environment', m.environment)?.spec.allowSeconds ?? 3600, asOf,
+  };
+  return { input, relevant: relevantDigest(input), requesters, candidates: [...app.approvals].sort(compareText), preimage: base.preimage };
+}
+
+/** The input without `asOf`: an unchanged relevant digest writes nothing (EVIDENCE "When a decision is written"). */
+export function relevantDigest(input: DecisionInput): Digest {
+  const { asOf: _, type: __, ...relevant } = input;
+  return digestOf({ type: 'stella/relevant/v1', ...relevant } as unknown as Preimage);
+}
+
+function clausesIn(state: LogState, m: DecisionMaterial): readonly Clause[] {
+  const environment = inForceOf(state, 'Environment', m.environment);
+  const application = inForceOf(state, 'Application', m.application);
+  // Without them there is no plan either, so nothing can be allowed.
+  if (environment === null || application === null) return [];
+  return clausesFor({ minimums: rootOf(state).spec.minimums, environment, application, targets: m.plan?.targets.map((t) => t.name) ?? [] });
+}
+
+type Wanted = { readonly lock: Digest | null; readonly plan: Digest | null; readonly operation: Operation };
+type Base = { readonly facts: StateFacts; readonly preimage: PromotionPreimage | null };
+
+/**
+ * The state that the promotion replaces. While its own run is open that is the state before the run, so that deciding
+ * again gives the same promotion digest and generation (T23).
+ */
+function replacedState(state: LogState, app: AppState, wanted: Wanted, rules: readonly Clause[], m: DecisionMaterial): Base {
+  const at = (generation: number): PromotionPreimage | null =>
+    wanted.plan === null || (wanted.operation === 'promote' && wanted.lock === null)
+      ? null
+      : {
+          type: 'stella/promotion/v1', logId: state.logId, tenant: state.tenant, environment: m.environment, application: m.application,
+          generation, replaces: app.lock, lock: wanted.lock, plan: wanted.plan, rules,
+        };
+  const open = app.openRun;
+  const before = open === null ? null : at(open.generation - 1);
+  const own = open !== null && before !== null && digestOf(before as unknown as Preimage) === open.promotionDigest;
+  const generation = open !== null && own ? open.generation - 1 : app.generation;
+  const runs = m.plan?.runs == null ? null : preimageDigest(m.plan.runs);
+  const closed = app.closed !== null && app.closed.operation === wanted.operation && app.closed.lock === wanted.lock && app.closed.runs === runs && app.closed.attempt >= (m.promotion.spec.attempt ?? 1);
+  const facts = { generation, lock: app.lock, runs: app.runs, clean: app.clean, otherRunOpen: open === null || own ? null : open.promotionDigest, closed };
+  return { facts, preimage: own ? before : at(app.generation) };
+}
+
+/** Whether nothing needs to run: the state is clean and holds this lock and these runs (TRUST "State"). */
+export function isSatisfied(app: AppState, operation: Operation, lock: Digest | null, runs: Digest | null): boolean {
+  if (app.openRun !== null || !app.clean) return false;
+  return operation === 'remove' ? app.lock === null : lock !== null && runs !== null && app.lock === lock && app.runs === runs;
+}
+
+/** An observed approval whose signature is verified again from its archived bytes; one that no longer verifies is not there. */
+function candidateOf(state: LogState, document: Digest, ring: KeyRing, artifact: ArtifactLookup): readonly ApprovalCandidate[] {
+  const seen = state.approvals.get(document);
+  const bytes = seen === undefined ? undefined : artifact(seen.artifact);
+  const parsed = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
+  if (seen === undefined || parsed?.kind !== 'Approval' || documentDigest(parsed) !== document) return [];
+  const valid = signersOf(parsed, 'stella-approval').some((s) => s.fingerprint === seen.fingerprint && s.payload === seen.payload);
+  // T14: the principal is who holds the key in force now, not who held it when the approval was seen.
+  const holder = valid ? ring.get(seen.fingerprint) : undefined;
+  if (holder === undefined) return [];
+  const { action, digest, expires } = parsed.spec;
+  return [{ principal: holder.principal.metadata.name, fingerprint: seen.fingerprint, document, payload: seen.payload, action, approves: digest, expires: expires ?? null, observedAt: seen.observedAt }];
+}
+
+function freezesOn(state: LogState, m: DecisionMaterial): readonly string[] {
+  const covers = (list: readonly string[] | undefined, name: string): boolean => list === undefined || list.includes(name);
+  return allInForce(state, 'Freeze')
+    .filter(({ spec }) => covers(spec.environments, m.environment) && covers(spec.applications, m.application))
+    .map(({ metadata }) => metadata.name);
+}
+
+function sourcesOf(state: LogState, m: DecisionMaterial, lock: Digest | null): readonly SourceFact[] {
+  const from = inForceOf(state, 'Environment', m.environment)?.spec.from ?? [];
+  return from
+    .map(({ environment, soakSeconds = 0 }) => {
+      const source = appStateOf(state, environment, m.application);
+      const holds = lock !== null && source.clean && source.lock === lock;
+      return { environment, soakSeconds, succeededAt: holds ? source.succeededAt : null };
+    })
+    .sort((a, b) => compareText(a.environment, b.environment));
+}

@@ -1,0 +1,182 @@
+import type { BucketMap } from '../model/bucket-map.ts';
+import type { CommitId } from '../model/commit-id.ts';
+import { isDigest, type Digest } from '../model/digest.ts';
+import { preimageDigest } from '../model/preimages.ts';
+import { applyProtectedChange } from '../trust/apply-change.ts';
+import { appStateOf, stateKey, type AppState, type LogState, type OpenRun } from './log-state.ts';
+import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
+
+export type FoldCode =
+  | 'SeqGap' | 'PrevMismatch' | 'OtherLog' | 'InForceMismatch' | 'TimeWentBack' | 'GenesisOrder' | 'GenesisMismatch' | 'ArtifactMissing' | 'ChangeNotEntitled'
+  | 'LockMismatch' | 'LockRewritten' | 'GenerationSkipped' | 'OutcomeWithoutRun' | 'ApprovalUnobserved' | 'RulesUnknown' | 'Malformed';
+export type FoldResult = { readonly ok: true; readonly state: LogState } | { readonly ok: false; readonly code: FoldCode; readonly message: string };
+
+/** Bytes of an artifact by its digest; undefined when it is not there. */
+export type ArtifactLookup = (digest: Digest) => Uint8Array | undefined;
+
+const refuse = (code: FoldCode, message: string): FoldResult => ({ ok: false, code, message });
+
+/**
+ * Applies one record whose envelope was verified. Checks the chain, the digests of what is in force, and that every
+ * protected change was entitled; a record that does not follow is refused and the state stays (T14, T29, T30).
+ */
+export function applyRecord(state: LogState, record: EvidenceRecord, artifact: ArtifactLookup): FoldResult {
+  const fault = headerFault(state, record.header, record);
+  if (fault !== null) return fault;
+  const result = applyTotal(state, record, artifact);
+  if (!result.ok) return result;
+  const { header } = record;
+  return { ok: true, state: { ...result.state, size: header.seq + 1, head: record.digest, asOf: header.asOf } };
+}
+
+function headerFault(state: LogState, header: RecordHeader, record: EvidenceRecord): FoldResult | null {
+  if (header.rules !== 1) return refuse('RulesUnknown', `record ${header.seq} asks for rule set ${String(header.rules)}; this engine knows 1`);
+  if (header.seq !== state.size) return refuse('SeqGap', `record ${header.seq} where ${state.size} was due`);
+  if (header.prev !== state.head) return refuse('PrevMismatch', `record ${header.seq} does not follow the envelope before it`);
+  if (header.logId !== state.logId || header.tenant !== state.tenant) return refuse('OtherLog', `record ${header.seq} belongs to another log`);
+  if (state.asOf !== null && header.asOf < state.asOf) return refuse('TimeWentBack', `record ${header.seq} is dated before the record it follows`);
+  const { root, principals, policy } = state.inForceDigests;
+  if (header.root !== root || header.principals !== principals || header.policy !== policy) {
+    return refuse('InForceMismatch', `record ${header.seq} was made under other documents than those in force`);
+  }
+  // EVIDENCE "Order": record 0 is the first tip, record 1 the genesis change.
+  const isGenesis = record.type === 'protected-change' && record.predicate.basis === 'genesis';
+  const isTip = record.type === 'observation' && record.predicate.type === 'tip';
+  if ((header.seq === 0 && !isTip) || (header.seq === 1) !== isGenesis) return refuse('GenesisOrder', `record ${header.seq} breaks the order of genesis`);
+  return null;
+}
+
+/** A record whose members have another shape than their type says is refused like any other that does not follow. */
+function applyTotal(state: LogState, record: EvidenceRecord, artifact: ArtifactLookup): FoldResult {
+  try {
+    return applyBody(state, record, artifact);
+  } catch (cause) {
+    return refuse('Malformed', `record ${record.header.seq} cannot be read as ${record.type}: ${String(cause)}`);
+  }
+}
+
+function applyBody(state: LogState, record: EvidenceRecord, artifact: ArtifactLookup): FoldResult {
+  switch (record.type) {
+    case 'observation':
+      return applyObservation(state, record.header, record.predicate, artifact);
+    case 'protected-change':
+      return applyProtectedChange(state, record.header, record.predicate, artifact);
+    case 'release-lock':
+      return applyLock(state, record.header, record.predicate);
+    case 'promotion-decision':
+      return applyDecision(state, record, record.predicate);
+    case 'deployment-outcome':
+      return applyOutcome(state, record.header, record.predicate);
+  }
+}
+
+function applyObservation(state: LogState, header: RecordHeader, seen: Observation, artifact: ArtifactLookup): FoldResult {
+  const observedAt = header.asOf;
+  if (seen.type === 'tip') {
+    return { ok: true, state: { ...state, genesisTip: state.genesisTip ?? seen.commit, tip: { ref: seen.ref, commit: seen.commit, observedAt } } };
+  }
+  if (seen.type === 'tag') {
+    return { ok: true, state: { ...state, tags: state.tags.set(`${seen.repository}:${seen.tag}`, { digest: seen.digest, observedAt }) } };
+  }
+  if (artifact(seen.artifact) === undefined) return refuse('ArtifactMissing', `approval ${seen.document} is not in the log`);
+  const approvals = state.approvals.set(seen.document, { ...seen, observedAt, seq: header.seq });
+  const next = { ...state, approvals };
+  if (seen.approves.type === 'change') {
+    return { ok: true, state: { ...next, changeApprovals: push(state.changeApprovals, seen.approves.digest, seen.document) } };
+  }
+  if (seen.subject === null) return { ok: true, state: next };
+  const app = appStateOf(state, seen.subject.environment, seen.subject.application);
+  return { ok: true, state: withApp(next, { ...app, approvals: [...app.approvals, seen.document] }) };
+}
+
+function push(map: BucketMap<readonly Digest[]>, key: string, value: Digest): BucketMap<readonly Digest[]> {
+  return map.set(key, [...(map.get(key) ?? []), value]);
+}
+
+function withApp(state: LogState, app: AppState): LogState {
+  return { ...state, states: state.states.set(stateKey(app.environment, app.application), app) };
+}
+
+function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicate): FoldResult {
+  const key = `${p.application}/${p.release}`;
+  // DESIGN §3: a release is immutable once locked.
+  if (state.locks.has(key)) return refuse('LockRewritten', `release ${key} is locked already`);
+  if (preimageDigest(p.lock) !== p.lockDigest || p.lock.logId !== state.logId || p.lock.application !== p.application || p.lock.release !== p.release) {
+    return refuse('LockMismatch', `the lock of ${key} does not have the digest that its record names`);
+  }
+  const entry = { lock: p.lock, digest: p.lockDigest, releaseSpec: p.releaseSpec, seq: header.seq, lockedAt: header.asOf };
+  return { ok: true, state: { ...state, locks: state.locks.set(key, entry) } };
+}
+
+function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDecisionPredicate): FoldResult {
+  const app = appStateOf(state, p.environment, p.application);
+  for (const document of p.sources.approvals) {
+    if (!state.approvals.has(document)) return refuse('ApprovalUnobserved', `a decision uses approval ${document}, which no earlier record observed`);
+  }
+  const last = app.lastDecision;
+  const spent = last === null ? [] : last.intents.filter((intent) => p.sources.intents.length > 0 && !p.sources.intents.includes(intent));
+  const seen = { ...app, spentIntents: union(app.spentIntents, spent), lastDecision: lastDecisionOf(record, p) };
+  if (p.decision.outcome !== 'allow') {
+    const open = app.openRun;
+    const falls = open !== null && open.promotionDigest === p.decision.promotionDigest;
+    return { ok: true, state: withApp(state, falls ? { ...seen, openRun: { ...open, fallen: true } } : seen) };
+  }
+  const run = openedRun(app, record, p);
+  if (run === null) return refuse('GenerationSkipped', `decision ${record.header.seq} does not open the generation that follows`);
+  return { ok: true, state: withApp(state, { ...seen, generation: run.generation, openRun: run }) };
+}
+
+function lastDecisionOf(record: EvidenceRecord, p: PromotionDecisionPredicate): AppState['lastDecision'] {
+  return {
+    seq: record.header.seq, digest: record.digest, promotion: p.sources.promotionDocument, release: p.release, operation: p.operation, relevant: p.relevant,
+    outcome: p.decision.outcome, intents: p.sources.intents, notAfter: p.decision.notAfter, nextChangeAt: p.decision.nextChangeAt, decidedAt: p.decidedAt,
+  };
+}
+
+function openedRun(app: AppState, record: EvidenceRecord, p: PromotionDecisionPredicate): OpenRun | null {
+  const { promotionDigest, notAfter, generation } = p.decision;
+  if (!isDigest(promotionDigest) || notAfter === null || p.sources.plan === null) return null;
+  const decision = { seq: record.header.seq, digest: record.digest };
+  if (app.openRun !== null) {
+    // T23: an allow that lapses while its run is open is decided again, with the same promotion digest and generation.
+    const same = app.openRun.promotionDigest === promotionDigest && app.openRun.generation === generation;
+    return same ? { ...app.openRun, decision, notAfter, fallen: false } : null;
+  }
+  if (generation !== app.generation + 1) return null;
+  return {
+    operation: p.operation, generation, promotionDigest, decision, openedSeq: record.header.seq, tip: record.header.commit, promotion: p.sources.promotionDocument,
+    release: p.release, attempt: p.attempt, lock: p.lock, runs: p.runs, plan: p.sources.plan, intents: p.sources.intents, notAfter, fallen: false,
+  };
+}
+
+function applyOutcome(state: LogState, header: RecordHeader, p: DeploymentOutcomePredicate): FoldResult {
+  const app = appStateOf(state, p.environment, p.application);
+  const run = app.openRun;
+  if (run === null || run.promotionDigest !== p.promotionDigest || run.generation !== p.generation) {
+    return refuse('OutcomeWithoutRun', `outcome ${header.seq} names no open run of ${p.environment}/${p.application}`);
+  }
+  const kept = app.approvals.filter((document) => (state.approvals.get(document)?.seq ?? 0) > run.openedSeq);
+  const lastOutcome = { seq: header.seq, generation: p.generation, result: p.result, reason: p.reason, endedAt: p.endedAt };
+  const ended = { ...app, openRun: null, approvals: kept, spentIntents: union(app.spentIntents, run.intents), lastOutcome };
+  return { ok: true, state: withApp(state, p.result === 'Succeeded' ? succeeded(ended, run, header) : failed(ended, run, p)) };
+}
+
+/** Succeeded sets lock and plan and `clean` (TRUST "State"). */
+function succeeded(app: AppState, run: OpenRun, header: RecordHeader): AppState {
+  const removed = run.operation === 'remove';
+  return {
+    ...app, clean: true, closed: null, succeededAt: header.asOf, succeededTip: run.tip as CommitId,
+    release: removed ? null : run.release, lock: removed ? null : run.lock, runs: removed ? null : run.runs, plan: removed ? null : run.plan,
+  };
+}
+
+/** Anything else keeps both and clears `clean`, unless the fallback succeeded everywhere; an aborted run may be asked for again. */
+function failed(app: AppState, run: OpenRun, p: DeploymentOutcomePredicate): AppState {
+  const clean = p.fallback === 'Succeeded' ? app.clean : false;
+  const closed = p.result === 'Aborted' ? app.closed : { operation: run.operation, lock: run.lock, runs: run.runs, attempt: run.attempt };
+  return { ...app, clean, closed };
+}
+
+function union(a: readonly Digest[], b: readonly Digest[]): readonly Digest[] {
+  return b.length === 0 ? a : [...new Set([...a, ...b])].sort();
+}

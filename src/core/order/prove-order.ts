@@ -1,0 +1,284 @@
+import { parseCanonicalJson, type JsonObject } from '../model/canonical-json.ts';
+import { digestOf, digestOfBytes, type Digest, type Preimage } from '../model/digest.ts';
+import { documentDigest, type AnyDocument, type DocumentOf } from '../model/documents.ts';
+import { parseInstant, type InstantMs } from '../model/instant.ts';
+import { limits } from '../model/limits.ts';
+import { preimageDigest, type Clause, type Lock, type Plan, type PlanTarget, type PromotionPreimage, type Runs } from '../model/preimages.ts';
+import { ballotOf } from '../decision/ballot.ts';
+import { approvalsGate } from '../decision/gate/approvals.ts';
+import { separationGate } from '../decision/gate/separation.ts';
+import { clausesFor } from '../decision/clauses.ts';
+import { judgeApprovals, type ApprovalCandidate } from '../decision/judge-approvals.ts';
+import type { DecisionInput } from '../decision/types.ts';
+import { allInForce, inForceOf, initialState, rootOf, type LogState } from '../evidence/log-state.ts';
+import { readRecord, serviceKeys } from '../evidence/record-codec.ts';
+import type { EvidenceRecord, PromotionDecisionPredicate } from '../evidence/records.ts';
+import { applyProtectedChange } from '../trust/apply-change.ts';
+import { signersOf } from '../trust/embedded-signers.ts';
+import { keyRingOf } from '../trust/key-ring.ts';
+import { findRequesters, type TouchingCommit } from '../trust/requesters.ts';
+import { PREVIOUS_STICKER, STICKER } from '../release/sticker.ts';
+import { decodeBundle, type OrderBundle } from './bundle.ts';
+
+export type OrderRefusal =
+  | 'BundleMalformed' | 'GenesisNotPinned' | 'ChangeNotEntitled' | 'ChainRegressed' | 'DecisionUnsigned' | 'NotAnAllow' | 'OtherLog' | 'InForceMismatch' | 'PlanMismatch'
+  | 'PromotionDigestMismatch' | 'TargetMismatch' | 'QuorumNotMet' | 'GenerationOld' | 'AllowExpired' | 'ArtifactMissing' | 'OperationMismatch';
+
+/** What the agent remembers of one (environment, application, target). */
+export type LastOrder = { readonly generation: number; readonly promotionDigest: Digest; readonly try: number };
+export type SeenChange = { readonly seq: number; readonly digest: Digest };
+export type AgentMemory = {
+  /** The last protected change it has accepted: record and envelope digest. A shorter or other chain is refused. */
+  readonly protectedChange: SeenChange | null;
+  readonly lastOrder: (environment: string, application: string, target: string) => LastOrder | null;
+};
+
+export type ProvenOrder = {
+  readonly operation: 'promote' | 'remove' | 'fall-back';
+  readonly environment: string;
+  readonly application: string;
+  readonly release: string | null;
+  readonly generation: number;
+  readonly promotionDigest: Digest;
+  readonly try: number;
+  readonly target: PlanTarget;
+  /** null: nothing may run there (removal, or a fallback to nothing). */
+  readonly runs: Runs | null;
+  readonly artifacts: ReadonlyMap<Digest, Uint8Array>;
+  /** Bytes of the version sticker as the decision's record names it; null for a removal, and for a fallback to nothing. */
+  readonly sticker: Uint8Array | null;
+  readonly notAfter: string;
+  /** False: no approvals protect this environment; the agent believed the reconciler. */
+  readonly quorumProven: boolean;
+  /** To be remembered: the last protected change that came with the order. */
+  readonly protectedChange: SeenChange;
+};
+export type ProofResult = { readonly ok: true; readonly work: ProvenOrder } | { readonly ok: false; readonly code: OrderRefusal; readonly message: string };
+
+class Refused extends Error {
+  readonly code: OrderRefusal;
+  constructor(code: OrderRefusal, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/**
+ * What an agent proves before it runs an order, from the pinned genesis alone. The reconciler is not believed for anything
+ * that is checked here; what cannot be proven is listed in TRUST "What an agent proves, and what it cannot".
+ * @param p.pin log id that was pinned when the agent was set up (T13)
+ */
+export function proveOrder(p: { readonly bundle: Uint8Array; readonly pin: Digest; readonly agent: string; readonly memory: AgentMemory; readonly now: InstantMs }): ProofResult {
+  try {
+    const bundle = decodeBundle(p.bundle);
+    if (bundle === null) throw new Refused('BundleMalformed', 'the bundle cannot be read');
+    return { ok: true, work: prove(bundle, p) };
+  } catch (cause) {
+    if (cause instanceof Refused) return { ok: false, code: cause.code, message: cause.message };
+    // A member of an unexpected shape: refuse, whatever it was (T12).
+    return { ok: false, code: 'BundleMalformed', message: `the bundle cannot be read: ${String(cause)}` };
+  }
+}
+
+type Params = Parameters<typeof proveOrder>[0];
+
+function prove(bundle: OrderBundle, p: Params): ProvenOrder {
+  const artifact = (digest: Digest): Uint8Array | undefined => bundle.artifacts.get(digest);
+  const { state, protectedChange } = foldChanges(bundle, p, artifact);
+  const { record, predicate } = readAllow(bundle, state);
+  const { order } = bundle;
+  if (order.operation !== 'fall-back' && order.operation !== predicate.operation) throw new Refused('OperationMismatch', `the order says ${order.operation}, the decision ${predicate.operation}`);
+  const input = read<DecisionInput>(artifact, predicate.input, 'decision input');
+  if (input.environment !== predicate.environment || input.application !== predicate.application || input.asOf !== predicate.decidedAt) {
+    throw new Refused('PromotionDigestMismatch', 'the decision and its input speak of different things');
+  }
+  const plan = read<Plan>(artifact, requireDigest(predicate.sources.plan), 'plan');
+  const target = checkTarget(state, plan, predicate, order.target, p.agent);
+  const clauses = checkPromotionDigest(state, predicate, input, plan, artifact);
+  checkQuorum(state, bundle, predicate, input, clauses, artifact);
+  checkFreshness(predicate, bundle, p, target.name);
+  const runs = runsOf(bundle, predicate, input, plan, artifact);
+  for (const file of [...(runs?.files ?? []), ...(runs?.artifacts ?? [])]) {
+    if (artifact(file.digest) === undefined) throw new Refused('ArtifactMissing', `${file.path} ${file.digest} did not come with the order`);
+  }
+  const sticker = stickerOf(predicate, order.operation, artifact);
+  return {
+    operation: order.operation, environment: predicate.environment, application: predicate.application, release: predicate.release,
+    generation: predicate.decision.generation, promotionDigest: requireDigest(predicate.decision.promotionDigest), try: order.try, target, runs, artifacts: bundle.artifacts,
+    sticker, notAfter: predicate.decision.notAfter ?? record.header.asOf, quorumProven: clauses.length > 0, protectedChange,
+  };
+}
+
+function requireDigest(value: Digest | null): Digest {
+  if (value === null) throw new Refused('NotAnAllow', 'the decision names no plan or promotion digest');
+  return value;
+}
+
+function read<T>(artifact: (d: Digest) => Uint8Array | undefined, digest: Digest, what: string): T {
+  const bytes = artifact(digest);
+  const value = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as T | undefined);
+  if (value === undefined) throw new Refused('ArtifactMissing', `${what} ${digest} did not come with the order`);
+  return value;
+}
+
+/** Folds every protected change from the pinned genesis, with the code that `verify` uses (T13–T15). */
+function foldChanges(bundle: OrderBundle, p: Params, artifact: (d: Digest) => Uint8Array | undefined): { state: LogState; protectedChange: SeenChange } {
+  const root = read<DocumentOf<'TrustRoot'>>(artifact, p.pin, 'the pinned genesis root');
+  // T13: no trust on first use; the pin is the digest of the genesis document.
+  if (documentDigest(root) !== p.pin) throw new Refused('GenesisNotPinned', 'the genesis root is not the pinned one');
+  let state = initialState(root, p.pin);
+  const seen: SeenChange[] = [];
+  for (const file of bundle.changes) {
+    const result = readRecord(file, serviceKeys(rootOf(state), 'decisions'));
+    if (!result.ok || result.record.type !== 'protected-change') throw new Refused('ChangeNotEntitled', result.ok ? 'a record is not a protected change' : result.message);
+    const { record } = result;
+    checkHeader(state, record);
+    const genesis = record.predicate.basis === 'genesis';
+    if (genesis !== (seen.length === 0)) throw new Refused('ChangeNotEntitled', 'the changes do not start with genesis');
+    const applied = applyProtectedChange(state, record.header, record.predicate, artifact);
+    if (!applied.ok) throw new Refused('ChangeNotEntitled', applied.message);
+    state = applied.state;
+    seen.push({ seq: record.header.seq, digest: record.digest });
+  }
+  const last = seen.at(-1);
+  if (last === undefined) throw new Refused('ChangeNotEntitled', 'the order came without genesis');
+  const known = p.memory.protectedChange;
+  // T16: what was seen is remembered; a regression is refused.
+  if (known !== null && !seen.some((c) => c.seq === known.seq && c.digest === known.digest)) throw new Refused('ChainRegressed', 'the protected changes are not those this agent has seen before');
+  return { state, protectedChange: last };
+}
+
+function checkHeader(state: LogState, { header }: EvidenceRecord): void {
+  if (header.logId !== state.logId || header.tenant !== state.tenant) throw new Refused('OtherLog', 'a record belongs to another log');
+  const { root, principals, policy } = state.inForceDigests;
+  // A change that was withheld shows here: the digests of what is in force would differ.
+  if (header.root !== root || header.principals !== principals || header.policy !== policy) {
+    throw new Refused('InForceMismatch', `record ${header.seq} was made under other documents than those that came with the order`);
+  }
+}
+
+function readAllow(bundle: OrderBundle, state: LogState): { record: EvidenceRecord; predicate: PromotionDecisionPredicate } {
+  if (digestOfBytes(bundle.decision) !== bundle.order.decision) throw new Refused('NotAnAllow', 'the order names another decision');
+  const result = readRecord(bundle.decision, serviceKeys(rootOf(state), 'decisions'));
+  if (!result.ok) throw new Refused('DecisionUnsigned', result.message);
+  if (result.record.type !== 'promotion-decision' || result.record.predicate.decision.outcome !== 'allow') throw new Refused('NotAnAllow', 'the order rests on no allow');
+  checkHeader(state, result.record);
+  return { record: result.record, predicate: result.record.predicate };
+}
+
+/** The plan's target names this agent, is the one in force, and may be used by this environment and application (T17). */
+function checkTarget(state: LogState, plan: Plan, predicate: PromotionDecisionPredicate, name: string, agent: string): PlanTarget {
+  const target = plan.targets.find((t) => t.name === name);
+  const inForce = inForceOf(state, 'Target', name);
+  if (target === undefined || inForce === null) throw new Refused('TargetMismatch', `target ${name} is not in the plan or not in force`);
+  const { spec } = inForce;
+  const same = preimageOfTarget(target) === preimageOfTarget({ name, type: spec.type, agent: spec.agent, connection: spec.connection as JsonObject });
+  if (!same || target.agent !== agent) throw new Refused('TargetMismatch', `target ${name} is not this agent's, or differs from the one in force`);
+  if (!spec.environments.includes(predicate.environment) || !spec.applications.includes(predicate.application)) {
+    throw new Refused('TargetMismatch', `target ${name} may not be used by ${predicate.environment}/${predicate.application}`);
+  }
+  if (inForceOf(state, 'Agent', agent) === null) throw new Refused('TargetMismatch', `agent ${agent} is not in force`);
+  return target;
+}
+
+function preimageOfTarget(t: PlanTarget): Digest {
+  return digestOf({ type: 'stella/plan-target/v1', name: t.name, targetType: t.type, agent: t.agent, connection: t.connection });
+}
+
+/** Recomputes the promotion digest from plan, lock and the rules in force. */
+function checkPromotionDigest(state: LogState, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan, artifact: (d: Digest) => Uint8Array | undefined): readonly Clause[] {
+  const lock = p.lock === null ? null : read<Lock>(artifact, p.lock, 'lock');
+  const runsMatch = plan.runs === null ? p.runs === null && lock === null : plan.runs.lock === p.lock && preimageDigest(plan.runs) === p.runs;
+  const placesMatch = plan.runs === null || (plan.runs.environment === p.environment && plan.runs.application === p.application);
+  if (preimageDigest(plan) !== p.sources.plan || plan.operation !== p.operation || !runsMatch || !placesMatch) throw new Refused('PlanMismatch', 'the plan is not that of the decision');
+  if (lock !== null && (lock.logId !== state.logId || lock.application !== p.application || JSON.stringify(lock.components) !== JSON.stringify(plan.runs?.components))) {
+    throw new Refused('PlanMismatch', 'the plan runs other digests than the lock names');
+  }
+  const environment = inForceOf(state, 'Environment', p.environment);
+  const application = inForceOf(state, 'Application', p.application);
+  if (environment === null || application === null) throw new Refused('TargetMismatch', `${p.environment} or ${p.application} is not in force`);
+  const clauses = clausesFor({ minimums: rootOf(state).spec.minimums, environment, application, targets: plan.targets.map((t) => t.name) });
+  const preimage: PromotionPreimage = {
+    type: 'stella/promotion/v1', logId: state.logId, tenant: state.tenant, environment: p.environment, application: p.application,
+    generation: input.state.generation, replaces: input.state.lock, lock: p.lock, plan: requireDigest(p.sources.plan), rules: clauses,
+  };
+  const digest = digestOf(preimage as unknown as Preimage);
+  if (digest !== p.decision.promotionDigest || p.decision.generation !== input.state.generation + 1) {
+    throw new Refused('PromotionDigestMismatch', 'the decision allows another promotion than the one that came with it');
+  }
+  return clauses;
+}
+
+/** The quorum over the recomputed digest, excluding every requester shown. Nothing of it is taken from the decision. */
+function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionPredicate, input: DecisionInput, clauses: readonly Clause[], artifact: (d: Digest) => Uint8Array | undefined): void {
+  if (clauses.length === 0) return;
+  const ring = keyRingOf(allInForce(state, 'Principal'));
+  const promotion = read<DocumentOf<'Promotion'>>(artifact, p.sources.promotion, 'promotion');
+  const commits: TouchingCommit[] = p.sources.commits.map((c) => {
+    const raw = artifact(c.artifact);
+    if (raw === undefined) throw new Refused('ArtifactMissing', `commit ${c.commit} did not come with the order`);
+    return { commit: c.commit, raw, touched: c.touched };
+  });
+  const shown = findRequesters({
+    logId: state.logId, promotion, releaseSpec: p.sources.releaseSpec, spentIntents: [], commits, ring, lockUnchanged: p.lock !== null && p.lock === input.state.lock, observedAt: parseInstant(p.decidedAt) ?? 0,
+  });
+  const people = [...new Set([...shown.people, ...input.requesters.people])].sort();
+  const requesters = { people, unknown: Math.max(shown.unknown, input.requesters.unknown) };
+  const seenAt = new Map(input.approvals.map((a) => [a.document, a.observedAt]));
+  const candidates = bundle.approvals.flatMap((bytes): ApprovalCandidate[] => {
+    const document = parseCanonicalJson(bytes) as AnyDocument | undefined;
+    if (document?.kind !== 'Approval') return [];
+    const digest = documentDigest(document);
+    const observedAt = seenAt.get(digest) ?? p.decidedAt;
+    return signersOf(document, 'stella-approval').flatMap(({ fingerprint, payload }) => {
+      const holder = ring.get(fingerprint);
+      if (holder === undefined) return [];
+      const { action, digest: approves, expires } = document.spec;
+      return [{ principal: holder.principal.metadata.name, fingerprint, document: digest, payload, action, approves, expires: expires ?? null, observedAt }];
+    });
+  });
+  const judged = judgeApprovals({
+    candidates, ring, promotionDigest: p.decision.promotionDigest, environment: p.environment, application: p.application, clauses, requesters: people, asOf: p.decidedAt,
+    principals: new Map(allInForce(state, 'Principal').map((doc) => [doc.metadata.name, doc.spec])),
+  });
+  const own: DecisionInput = { ...input, clauses, requesters, approvals: judged.approvals, rejected: judged.rejected, approvers: judged.approvers };
+  const ballot = ballotOf(own, parseInstant(own.asOf));
+  const missing = [...approvalsGate(clauses, ballot).results, ...separationGate(clauses, ballot)].find((g) => g.outcome !== 'passed');
+  if (missing !== undefined) throw new Refused('QuorumNotMet', `${missing.subject}: ${missing.code}`);
+}
+
+function checkFreshness(p: PromotionDecisionPredicate, bundle: OrderBundle, params: Params, target: string): void {
+  const notAfter = p.decision.notAfter === null ? null : parseInstant(p.decision.notAfter);
+  // T32: the agent's own clock judges notAfter alone, with bounded skew. A fallback must work after the allow has lapsed (T28).
+  if (bundle.order.operation !== 'fall-back' && (notAfter === null || params.now > notAfter + limits.clockSkewSeconds * 1000)) {
+    throw new Refused('AllowExpired', `the allow held until ${p.decision.notAfter ?? 'never'}`);
+  }
+  const last = params.memory.lastOrder(p.environment, p.application, target);
+  if (last === null) return;
+  const { generation, promotionDigest } = p.decision;
+  const newer = generation > last.generation || (generation === last.generation && promotionDigest === last.promotionDigest && bundle.order.try > last.try);
+  if (!newer) throw new Refused('GenerationOld', `generation ${generation}, try ${bundle.order.try} does not follow generation ${last.generation}, try ${last.try}`);
+}
+
+/** A promotion runs its plan; a fallback runs exactly what the promotion digest names as replaced (T28); a removal runs nothing. */
+function runsOf(bundle: OrderBundle, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan, artifact: (d: Digest) => Uint8Array | undefined): Runs | null {
+  if (bundle.order.operation !== 'fall-back') return plan.runs;
+  if (input.state.runs === null) return null;
+  const runs = read<Runs>(artifact, input.state.runs, 'what ran before');
+  if (preimageDigest(runs) !== input.state.runs || runs.lock !== input.state.lock || runs.environment !== p.environment || runs.application !== p.application) {
+    throw new Refused('PlanMismatch', 'the fallback is not what ran before');
+  }
+  return runs;
+}
+
+/** The sticker that the decision's record names for this operation; it went into the log with the decision. */
+function stickerOf(p: PromotionDecisionPredicate, operation: ProvenOrder['operation'], artifact: (d: Digest) => Uint8Array | undefined): Uint8Array | null {
+  const named = p.artifacts.find((a) => a.name === (operation === 'fall-back' ? PREVIOUS_STICKER : STICKER));
+  if (named === undefined) {
+    if (operation === 'promote') throw new Refused('ArtifactMissing', `the decision names no ${STICKER}`);
+    return null;
+  }
+  const bytes = artifact(named.digest);
+  if (bytes === undefined) throw new Refused('ArtifactMissing', `${named.name} did not come with the order`);
+  return bytes;
+}

@@ -1,0 +1,154 @@
+import { verifyCommit } from '../commit/verify-commit.ts';
+import { parseTrailers } from '../commit/commit-object.ts';
+import { parseCanonicalJson } from '../model/canonical-json.ts';
+import { digestOfBytes, isDigest, type Digest } from '../model/digest.ts';
+import { documentDigest, documentKey, isProtected, type AnyDocument, type DocumentOf, type ProtectedChange } from '../model/documents.ts';
+import { parseInstant } from '../model/instant.ts';
+import { changeDigest, genesisDocumentsDigest, inForceDigest, type DocumentRef } from '../model/preimages.ts';
+import { allInForce, rootOf, type InForce, type LogState } from '../evidence/log-state.ts';
+import type { ArtifactLookup, FoldResult } from '../evidence/fold.ts';
+import type { ChangeApproval, ProtectedChangePredicate, RecordHeader } from '../evidence/records.ts';
+import { signersOf } from './embedded-signers.ts';
+import { keyFault, keyRingOf, type KeyRing } from './key-ring.ts';
+import { meetsQuorum, quorumFor } from './quorum.ts';
+
+const refuse = (code: 'ChangeNotEntitled' | 'GenesisMismatch' | 'ArtifactMissing', message: string): FoldResult => ({ ok: false, code, message });
+
+/**
+ * Puts protected documents in force, if the record proves that it may: genesis by the pin, everything else by the quorum
+ * of the version in force over raw bytes (T13–T15). Reconciler, agents and `verify` run this same code.
+ */
+export function applyProtectedChange(state: LogState, header: RecordHeader, p: ProtectedChangePredicate, artifact: ArtifactLookup): FoldResult {
+  const fault = p.basis === 'genesis' ? genesisFault(state, p) : changeFault(state, p, artifact);
+  if (fault !== null) return fault;
+  let { inForce, counts } = state;
+  for (const change of p.changes) {
+    const key = documentKey(change.kind, change.name);
+    counts = counts.set(key, change.count + 1);
+    if (change.to === null) {
+      inForce = inForce.delete(key);
+      continue;
+    }
+    const document = readDocument(change.to, artifact);
+    if (document === null) return refuse('ArtifactMissing', `${key} ${change.to} is not in the log`);
+    if (document.kind !== change.kind || document.metadata.name !== change.name) return refuse('ChangeNotEntitled', `${change.to} is not ${key}`);
+    const entry: InForce = { kind: change.kind, name: change.name, digest: change.to, document, seq: header.seq };
+    inForce = inForce.set(key, entry);
+  }
+  return { ok: true, state: { ...state, inForce, counts, inForceDigests: digestsOf(inForce.values()) } };
+}
+
+/** A document from the artifact of its own digest: canonical JSON without signatures. */
+function readDocument(digest: Digest, artifact: ArtifactLookup): AnyDocument | null {
+  const bytes = artifact(digest);
+  if (bytes === undefined || digestOfBytes(bytes) !== digest) return null;
+  const document = parseCanonicalJson(bytes) as AnyDocument | undefined;
+  return document !== undefined && documentDigest(document) === digest ? document : null;
+}
+
+/** Digests of what is in force, as record headers carry them. */
+export function digestsOf(entries: Iterable<InForce>): LogState['inForceDigests'] {
+  const principals: DocumentRef[] = [];
+  const policy: DocumentRef[] = [];
+  let root: Digest | null = null;
+  for (const { kind, name, digest } of entries) {
+    if (kind === 'TrustRoot') root = digest;
+    else (kind === 'Principal' ? principals : policy).push({ kind, name, digest });
+  }
+  if (root === null) throw new Error('no trust root in force');
+  return { root, principals: inForceDigest(principals), policy: inForceDigest(policy) };
+}
+
+function genesisFault(state: LogState, p: ProtectedChangePredicate): FoldResult | null {
+  const root = rootOf(state);
+  const rest = p.changes.filter((c) => c.kind !== 'TrustRoot');
+  const refs = rest.flatMap((c) => (c.to === null ? [] : [{ kind: c.kind, name: c.name, digest: c.to }]));
+  const rootChange = p.changes.filter((c) => c.kind === 'TrustRoot');
+  const pinned = rootChange.length === 1 && rootChange[0]?.to === state.logId && rootChange[0].name === root.metadata.name;
+  const complete = refs.length === rest.length && genesisDocumentsDigest(refs) === root.spec.documents;
+  const first = p.changes.every((c) => c.count === 0 && c.from === null && isProtected(c.kind));
+  if (pinned && complete && first) return null;
+  return refuse('GenesisMismatch', 'the first documents are not those that the pinned genesis root names');
+}
+
+function changeFault(state: LogState, p: ProtectedChangePredicate, artifact: ArtifactLookup): FoldResult | null {
+  const digest = changeDigest(state.logId, p.changes);
+  if (p.changeDigest !== digest) return refuse('ChangeNotEntitled', 'the change digest is not that of the listed changes');
+  const shape = listFault(state, p.changes);
+  if (shape !== null) return refuse('ChangeNotEntitled', shape);
+  const ring = keyRingOf(allInForce(state, 'Principal'));
+  const people = new Map<string, DocumentOf<'Principal'>>();
+  for (const approval of p.approvals) {
+    const signer = changeApprover(approval, digest, ring, artifact);
+    if (signer === null) return refuse('ChangeNotEntitled', `an approval by ${approval.principal} does not verify`);
+    people.set(signer.metadata.name, signer);
+  }
+  return quorumFault(state, p, people);
+}
+
+/** Whether `changes` start from what is in force: numbers and digests (TRUST "Change digest"). @returns what is wrong, or null */
+export function listFault(state: LogState, changes: readonly ProtectedChange[]): string | null {
+  const seen = new Set<string>();
+  for (const change of changes) {
+    const key = documentKey(change.kind, change.name);
+    if (seen.has(key)) return `${key} is listed twice`;
+    seen.add(key);
+    // The root changes by its own chain (T16), which this version does not follow yet; an unprotected kind needs no change record.
+    if (change.kind === 'TrustRoot') return 'a change of the trust root is not supported yet';
+    if (!isProtected(change.kind)) return `${key} is not protected`;
+    if ((state.counts.get(key) ?? 0) !== change.count) return `${key} has changed since`;
+    if ((state.inForce.get(key)?.digest ?? null) !== change.from) return `${key} in force is another version`;
+    if (change.from === change.to) return `${key} does not change`;
+  }
+  return changes.length === 0 ? 'nothing changes' : null;
+}
+
+function quorumFault(state: LogState, p: ProtectedChangePredicate, people: ReadonlyMap<string, DocumentOf<'Principal'>>): FoldResult | null {
+  const root = rootOf(state);
+  // T15: whether a proposer counts is the root's choice; an unknown proposer cannot be told apart from the approver.
+  if (!root.spec.proposerCounts && p.proposers.unknown > 0) return refuse('ChangeNotEntitled', 'who proposed the change is unknown');
+  const counted = [...people.values()].filter((who) => root.spec.proposerCounts || !p.proposers.people.includes(who.metadata.name));
+  for (const change of p.changes) {
+    if (!meetsQuorum(quorumFor(root, change), counted)) {
+      return refuse('ChangeNotEntitled', `${change.kind}/${change.name}: its quorum is not met by ${counted.map((w) => w.metadata.name).join(', ') || 'anybody'}`);
+    }
+  }
+  return null;
+}
+
+/** The person whose signature this approval carries, from raw bytes; null when it does not verify or does not count. */
+export function changeApprover(approval: ChangeApproval, digest: Digest, ring: KeyRing, artifact: ArtifactLookup): DocumentOf<'Principal'> | null {
+  const bytes = artifact(approval.artifact);
+  const observedAt = parseInstant(approval.observedAt);
+  if (bytes === undefined || observedAt === null) return null;
+  const fingerprints = approval.carrier === 'commit' ? commitSigner(bytes, approval, digest) : documentSigners(bytes, approval, digest);
+  for (const fingerprint of fingerprints) {
+    const holder = ring.get(fingerprint);
+    if (holder === undefined || holder.principal.metadata.name !== approval.principal) continue;
+    // T11: only people approve. T9: with a key that was good when we saw it.
+    if (holder.principal.spec.type === 'person' && keyFault(holder.key, observedAt) === null) return holder.principal;
+  }
+  return null;
+}
+
+function commitSigner(bytes: Uint8Array, approval: Extract<ChangeApproval, { carrier: 'commit' }>, digest: Digest): readonly string[] {
+  const verified = verifyCommit(bytes, approval.commit.length === 40 ? 'sha1' : 'sha256', approval.commit);
+  if (!verified.ok) return [];
+  const named = parseTrailers(verified.commit.message).filter((t) => t.key === 'Stella-Change').map((t) => t.value);
+  return named.includes(digest) ? [verified.signer.fingerprint] : [];
+}
+
+function documentSigners(bytes: Uint8Array, approval: Extract<ChangeApproval, { carrier: 'embedded' }>, digest: Digest): readonly string[] {
+  const document = parseCanonicalJson(bytes) as AnyDocument | undefined;
+  if (document?.kind !== 'Approval' || documentDigest(document) !== approval.document) return [];
+  const { type, digest: approves, action, changes } = document.spec;
+  if (type !== 'change' || action !== 'approve' || !isDigest(approves) || approves !== digest || changes === undefined) return [];
+  return signersOf(document, 'stella-approval').map((s) => s.fingerprint);
+}
+
+/** The document in force under which a change of `kind` and `name` starts: its number and digest. */
+export function changeTo(state: LogState, kind: ProtectedChange['kind'], name: string, to: Digest | null): ProtectedChange {
+  const key = documentKey(kind, name);
+  return { kind, name, count: state.counts.get(key) ?? 0, from: state.inForce.get(key)?.digest ?? null, to };
+}
+

@@ -1,0 +1,14 @@
+import { verifyDocumentSignature } from '../commit/document-signature.ts';
+import type { Digest } from '../model/digest.ts';
+import { documentPreimage, type AnyDocument } from '../model/documents.ts';
+
+export type EmbeddedSigner = { readonly fingerprint: string; readonly payload: Digest };
+
+/** Keys whose valid signatures a document carries over its own preimage (carrier 1 of TRUST), in the order they stand there. */
+export function signersOf(document: AnyDocument, namespace: 'stella-approval'): readonly EmbeddedSigner[] {
+  const preimage = documentPreimage(document);
+  return (document.signatures ?? []).flatMap(({ signature }) => {
+    const outcome = verifyDocumentSignature({ preimage, armoured: signature, namespace });
+    return outcome.ok ? [{ fingerprint: outcome.signer.fingerprint, payload: outcome.payloadDigest }] : [];
+  });
+}

@@ -1,0 +1,97 @@
+import { verifyCommit } from '../commit/verify-commit.ts';
+import { verifyDocumentSignature } from '../commit/document-signature.ts';
+import { canonicalBytes } from '../model/canonical-json.ts';
+import type { CommitId } from '../model/commit-id.ts';
+import type { Digest } from '../model/digest.ts';
+import type { DocumentOf } from '../model/documents.ts';
+import type { InstantMs } from '../model/instant.ts';
+import { intentDigest, intentPreimage } from '../model/preimages.ts';
+import { compareText } from '../model/names.ts';
+import { keyFault, type KeyRing } from './key-ring.ts';
+
+/** A commit that by T26 changed the Promotion, the Release, or the Configuration and its files. */
+export type TouchingCommit = { readonly commit: CommitId; readonly raw: Uint8Array; readonly touched: readonly ('promotion' | 'release' | 'configuration')[] };
+
+export type Requesters = {
+  /** Names of principals, sorted. All of them are excluded from approving. */
+  readonly people: readonly string[];
+  /** Parts of the request whose author cannot be told (T20). */
+  readonly unknown: number;
+  /** Intent digests that a valid signature on the Promotion covers and that are not spent. */
+  readonly intents: readonly Digest[];
+};
+
+type Part = TouchingCommit['touched'][number];
+type Author = { readonly person: string | null; readonly known: boolean };
+
+/**
+ * Who asked for a promotion (T19, T20).
+ * @param p.lockUnchanged the promotion keeps the lock that runs: a configuration-only transition
+ * @param p.observedAt when the log first saw the tip; key status is judged at it
+ */
+export function findRequesters(p: {
+  readonly logId: Digest;
+  readonly promotion: DocumentOf<'Promotion'>;
+  readonly releaseSpec: Digest | null;
+  readonly spentIntents: readonly Digest[];
+  readonly commits: readonly TouchingCommit[];
+  readonly ring: KeyRing;
+  readonly lockUnchanged: boolean;
+  readonly observedAt: InstantMs;
+}): Requesters {
+  const intent = intentSigners(p);
+  const authors = p.commits.map((c) => ({ touched: c.touched, ...authorOf(c, p.ring, p.observedAt) }));
+  const people = new Set(intent.people);
+  for (const { person } of authors) if (person !== null) people.add(person);
+  const personSigned = authors.some((a) => a.known);
+  // T19: an unsigned or forge-signed commit adds nobody if an unspent intent is valid, or, for a configuration-only
+  // transition, if another such commit is signed by a person.
+  const excused = intent.valid || (p.lockUnchanged && personSigned);
+  const unknownParts = new Set<Part>();
+  if (!excused) for (const a of authors) if (!a.known) for (const part of a.touched) unknownParts.add(part);
+  // A service asked, or nothing in history tells who did: that is an unknown requester, not none (T20).
+  const unknown = unknownParts.size + (intent.unverifiedService ? 1 : 0);
+  const nobody = people.size === 0 && unknown === 0;
+  return { people: [...people].sort(compareText), unknown: nobody ? 1 : unknown, intents: intent.intents };
+}
+
+function intentSigners(p: Parameters<typeof findRequesters>[0]): { people: string[]; valid: boolean; unverifiedService: boolean; intents: Digest[] } {
+  const of = { logId: p.logId, promotion: p.promotion, releaseSpec: p.releaseSpec };
+  const digest = intentDigest(of);
+  const none = { people: [], valid: false, unverifiedService: false, intents: [] };
+  // A restored file does not bring its old author back.
+  if (p.spentIntents.includes(digest)) return none;
+  const preimage = canonicalBytes(intentPreimage(of));
+  const people: string[] = [];
+  let service = false;
+  for (const { signature } of p.promotion.signatures ?? []) {
+    const outcome = verifyDocumentSignature({ preimage, armoured: signature, namespace: 'stella-intent' });
+    const holder = outcome.ok ? p.ring.get(outcome.signer.fingerprint) : undefined;
+    if (holder === undefined || keyFault(holder.key, p.observedAt) !== null) continue;
+    if (holder.principal.spec.type === 'service') service = true;
+    else people.push(holder.principal.metadata.name);
+  }
+  return { people, valid: people.length > 0, unverifiedService: service && people.length === 0, intents: people.length > 0 ? [digest] : [] };
+}
+
+/** A key that was no longer good names somebody to exclude, but does not prove that nobody else asked. */
+function authorOf(c: TouchingCommit, ring: KeyRing, observedAt: InstantMs): Author {
+  const verified = verifyCommit(c.raw, c.commit.length === 40 ? 'sha1' : 'sha256', c.commit);
+  const holder = verified.ok ? ring.get(verified.signer.fingerprint) : undefined;
+  if (holder === undefined || holder.principal.spec.type !== 'person') return { person: null, known: false };
+  return { person: holder.principal.metadata.name, known: keyFault(holder.key, observedAt) === null };
+}
+
+/** Content of one path on the sides of a merge; null where it is absent. */
+export type MergeSides = { readonly base: string | null; readonly ours: string | null; readonly theirs: string | null; readonly result: string | null };
+
+/**
+ * T26: whether a merge itself wrote this path, so that its signer is its author. If ours equals the base, theirs is taken; if theirs
+ * equals the base, ours is; equal is equal; anything else is content by the merge's signer.
+ */
+export function mergeWrote(s: MergeSides): boolean {
+  if (s.ours === s.theirs) return s.result !== s.ours;
+  if (s.ours === s.base) return s.result !== s.theirs;
+  if (s.theirs === s.base) return s.result !== s.ours;
+  return true;
+}
