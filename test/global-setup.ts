@@ -1,7 +1,8 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
-import { startPostgres, type ScratchPostgres } from './fakes/postgres.ts';
+import { launchDockerd } from './fakes/dockerd.ts';
+import { startPostgres } from './fakes/postgres.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -10,17 +11,34 @@ declare module 'vitest' {
   }
 }
 
+type Lent = { readonly address: string; stop(): Promise<void> };
+
+/** What can be lent, by request path. */
+const STARTERS: Readonly<Record<string, () => Promise<Lent>>> = {
+  '/postgres': async () => {
+    const server = await startPostgres();
+    return { address: server.url, stop: server.stop };
+  },
+  '/dockerd': async () => {
+    const engine = await launchDockerd();
+    return { address: engine.socketPath, stop: engine.stop };
+  },
+};
+
 /**
- * Opens a desk on loopback that lends shared components. Nothing starts before a test file asks for it,
- * so a run of pure tests pays nothing; what was started ends with the run.
+ * Opens a desk on loopback that lends shared components. Nothing starts before a test file asks for it, so a run of pure
+ * tests pays nothing; what was started ends with the run.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  let postgres: Promise<ScratchPostgres> | undefined;
+  const lent = new Map<string, Promise<Lent>>();
   const desk = createServer((request, response) => {
-    if (request.url !== '/postgres') return void answer(response, 404, 'unknown component');
-    postgres ??= startPostgres();
-    postgres.then(
-      (server) => answer(response, 200, server.url),
+    const path = request.url ?? '';
+    const start = STARTERS[path];
+    if (start === undefined) return answer(response, 404, 'unknown component');
+    const component = lent.get(path) ?? start();
+    lent.set(path, component);
+    component.then(
+      ({ address }) => answer(response, 200, address),
       (cause: unknown) => answer(response, 503, String(cause)),
     );
   });
@@ -29,8 +47,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     desk.close();
     desk.closeAllConnections();
-    const server = await postgres?.catch(() => undefined);
-    await server?.stop();
+    await Promise.all([...lent.values()].map((component) => component.then((it) => it.stop(), () => undefined)));
   };
 }
 

@@ -1,61 +1,65 @@
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import os from 'node:os';
-import path from 'node:path';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { programPath } from './components.ts';
+import { freePort, startDaemon, type Daemon } from './daemon.ts';
 
-const binary = '/usr/bin/docker-registry';
+/** A real registry (distribution) on loopback over plain http. */
+export type ScratchRegistry = {
+  /** `127.0.0.1:PORT`, as it stands in an image reference. */
+  readonly host: string;
+  /** `http://127.0.0.1:PORT`. */
+  readonly url: string;
+  /** Where it keeps its blobs, to tamper with. */
+  readonly storageFolder: string;
+  /** Set when it was started with basic authentication. */
+  readonly credentials: { readonly username: string; readonly password: string } | undefined;
+  stop(): Promise<void>;
+};
 
-export const registryUser = { username: 'robot', password: 'correct horse' } as const;
-/** bcrypt of the password above, cost 5. */
-const htpasswdLine = 'robot:$2b$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2\n';
+// The registry takes bcrypt only and Node has none, so the pair is fixed. It guards nothing but test images.
+const CREDENTIALS = { username: 'reader', password: 'read-only-please' };
+const HTPASSWD_LINE = 'reader:$2b$04$abcdefghijklmnopqrstuufeRPEOA9GJ2lifZZ3YVdMhZu8oznT7i\n';
 
-/** A real registry (distribution 2.8) with its data in a temporary folder. */
-export type DockerRegistry = { readonly origin: string; readonly folder: string; readonly stop: () => Promise<void> };
-
-/** Why the registry cannot be started here; undefined when it can, or when nothing may be skipped and the start shall fail. */
-export function dockerRegistryMissing(): string | undefined {
-  const present = existsSync(binary) || process.env['STELLA_REQUIRE_ALL'] !== undefined;
-  return present ? undefined : 'docker-registry is not installed (apt-get install docker-registry)';
-}
-
-/** Starts it on a free port of 127.0.0.1. */
-export async function startDockerRegistry(options: { readonly basicAuth?: boolean } = {}): Promise<DockerRegistry> {
-  const folder = await mkdtemp(path.join(os.tmpdir(), 'stella-registry-'));
-  const auth = { auth: { htpasswd: { realm: 'test', path: path.join(folder, 'htpasswd') } } };
-  const config = {
-    version: '0.1',
-    log: { level: 'info', formatter: 'text' },
-    storage: { filesystem: { rootdirectory: path.join(folder, 'store') }, delete: { enabled: true } },
-    http: { addr: '127.0.0.1:0', secret: 'only for tests' },
-    ...(options.basicAuth === true ? auth : {}),
-  };
-  await writeFile(path.join(folder, 'htpasswd'), htpasswdLine);
-  await writeFile(path.join(folder, 'config.yml'), JSON.stringify(config)); // JSON is YAML
-  const child = spawn(binary, ['serve', path.join(folder, 'config.yml')], { stdio: ['ignore', 'ignore', 'pipe'] });
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const stop = async (): Promise<void> => {
-    child.kill('SIGKILL');
-    await ended;
-    await rm(folder, { recursive: true, force: true });
-  };
-  const port = await new Promise<string>((resolve, reject) => {
-    let log = '';
-    child.once('error', reject);
-    child.once('exit', () => reject(new Error(`docker-registry ended: ${log}`)));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      log += text;
-      const found = /listening on 127\.0\.0\.1:(\d+)/.exec(log)?.[1];
-      if (found !== undefined) resolve(found);
+/** Starts an empty registry on a free port. With `htpasswd` it asks for the user in `credentials`. */
+export async function startDockerRegistry(options: { readonly htpasswd?: boolean } = {}): Promise<ScratchRegistry> {
+  const command = programPath('docker-registry');
+  if (command === undefined) throw new Error('docker-registry is missing; call requireComponent first');
+  const root = await mkdtemp(join(tmpdir(), 'stella-test-registry-'));
+  const credentials = options.htpasswd === true ? CREDENTIALS : undefined;
+  const launch = async (): Promise<{ daemon: Daemon; port: number }> => {
+    const port = await freePort();
+    await writeFile(join(root, 'config.yml'), configOf(root, port, credentials !== undefined));
+    const daemon = await startDaemon({
+      command,
+      args: ['serve', join(root, 'config.yml')],
+      logPath: join(root, 'log'),
+      isReady: async () => (await fetch(`http://127.0.0.1:${port}/v2/`)).status < 500,
     });
-  }).catch(async (error: unknown) => {
-    await stop();
-    throw error;
-  });
-  return { origin: `http://127.0.0.1:${port}`, folder, stop };
+    return { daemon, port };
+  };
+  if (credentials !== undefined) await writeFile(join(root, 'htpasswd'), HTPASSWD_LINE);
+  // Somebody else may have taken the port in between: once more with another.
+  const { daemon, port } = await launch().catch(launch);
+  return {
+    host: `127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${port}`,
+    storageFolder: join(root, 'storage'),
+    credentials,
+    stop: async () => {
+      await daemon.stop();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
 }
 
-/** The Authorization header of {@link registryUser}, for pushes in tests. */
-export function basicHeader(): Readonly<Record<string, string>> {
-  return { authorization: `Basic ${Buffer.from(`${registryUser.username}:${registryUser.password}`).toString('base64')}` };
+function configOf(root: string, port: number, basic: boolean): string {
+  const config = {
+    version: 0.1,
+    log: { level: 'warn' },
+    storage: { filesystem: { rootdirectory: join(root, 'storage') }, delete: { enabled: true } },
+    http: { addr: `127.0.0.1:${port}` },
+    ...(basic ? { auth: { htpasswd: { realm: 'stella-test', path: join(root, 'htpasswd') } } } : {}),
+  };
+  return JSON.stringify(config); // JSON is YAML
 }
