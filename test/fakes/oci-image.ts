@@ -17,8 +17,7 @@ export async function tarOf(entries: readonly TarEntry[]): Promise<Uint8Array> {
   const archive = pack();
   for (const { name, type = 'file', linkname, content, mode = type === 'directory' ? 0o755 : 0o644 } of entries) {
     const header = { name, type, mode, mtime: new Date(0), ...(linkname === undefined ? {} : { linkname }) };
-    if (type === 'file') archive.entry(header, Buffer.from(content ?? ''));
-    else archive.entry(header).end();
+    archive.entry(header, Buffer.from(content ?? ''));
   }
   archive.finalize();
   const chunks: Uint8Array[] = [];

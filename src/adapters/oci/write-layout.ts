@@ -37,7 +37,7 @@ export async function writeIndex(layoutFolder: string, tag: string, indexBytes: 
   return { manifestDigest: descriptor.digest };
 }
 
-/** Points `tag` at a manifest that is in the layout; what it pointed to before stays, without the tag. */
+/** Points `tag` at a manifest that is in the layout. The blobs of what it pointed to before stay. */
 export async function tagManifest(layoutFolder: string, tag: string, manifest: Descriptor): Promise<void> {
   const entries = (await readIndex(layoutFolder)).filter((entry) => tagOf(entry) !== tag);
   const manifests = [...entries, { ...manifest, annotations: { [refNameAnnotation]: tag } }];
