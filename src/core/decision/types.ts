@@ -4,7 +4,7 @@ import type { Clause, Operation } from '../model/preimages.ts';
 /** A reason code is stable; its text is rendered by `explain`, never stored. */
 export type ReasonCode =
   | 'Ok' | 'NotRequired' | 'ApprovalsMissing' | 'ApprovalsRejected' | 'RequesterUnknown' | 'Frozen' | 'SourceMissing' | 'SourceNotDeployed' | 'Soaking'
-  | 'RunOpen' | 'Closed' | 'Superseded' | 'Withdrawn' | 'LockMissing' | 'PlanInvalid' | 'NothingToRemove';
+  | 'RunOpen' | 'Closed' | 'Superseded' | 'Withdrawn' | 'LockMissing' | 'PlanInvalid' | 'NothingToRemove' | 'InputInvalid';
 
 /** Why an approval by a known principal does not count (T31). */
 export type RejectCode =
