@@ -5,7 +5,7 @@ export type AgentPresence = {
   readonly version: string;
   readonly capabilities: readonly string[];
   readonly connectedAt: Date;
-  /** seq of the last protected change that the agent has journaled, -1 when none. What it says of itself: a hint, no authority. */
+  /** seq of the last protected change that the agent has accepted, -1 when none. What it says of itself: a hint, no authority. */
   readonly protectedChangeSeq: number;
   readonly generations: readonly {
     readonly environment: string;

@@ -1,28 +1,14 @@
 import type { JsonObject } from '../core/model/canonical-json.ts';
-import type { Digest } from '../core/model/digest.ts';
+import type { Runs } from '../core/model/preimages.ts';
+import type { ProvenOrder } from '../core/order/prove-order.ts';
 
 export type TargetPlace = { readonly name: string; readonly type: string; readonly connection: JsonObject };
 
 /** What an order asks for once its proof has been checked. Nothing else has a type with which to reach a target. */
-export type ProvenWork = {
-  readonly operation: 'promote' | 'extend' | 'remove' | 'fall-back';
-  readonly environment: string;
-  readonly application: string;
-  /** `<application>/<version>`; empty for a removal. */
-  readonly release: string;
-  readonly generation: number;
-  readonly promotionDigest: Digest;
-  readonly tryNumber: number;
-  readonly target: TargetPlace;
-  /** The approved plan; `runs` is null for a removal. */
-  readonly plan: JsonObject;
-  /** Artifacts and shipped files by the 64 hexadecimal digits of their sha256, already checked. */
-  readonly artifacts: ReadonlyMap<string, Uint8Array>;
-  /** Bytes of `stella.version.json`. */
-  readonly sticker: Uint8Array;
-  /** RFC 3339 in UTC; nothing begins after it (T23). */
-  readonly notAfter: string;
-};
+export type ProvenWork = ProvenOrder;
+
+/** Work that makes something run. `runs` holds the approved artifacts, files, components, variables and secret references. */
+export type ApplyWork = ProvenWork & { readonly runs: Runs };
 
 export type RunningComponent = { readonly component: string; readonly digest: string };
 
@@ -69,7 +55,7 @@ export class SecretUnavailable extends Error {
 /** Drives targets of one type. Applying the same work twice ends in the same state. */
 export interface TargetDriver {
   readonly type: string;
-  apply(work: ProvenWork, context: TargetContext): Promise<TargetOutcome>;
+  apply(work: ApplyWork, context: TargetContext): Promise<TargetOutcome>;
   observe(slot: TargetSlot, context: TargetContext): Promise<TargetObservation>;
   remove(work: ProvenWork, context: TargetContext): Promise<TargetOutcome>;
 }

@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { decodeBase64 } from '../model/base64.ts';
-import { canonicalBytes } from '../model/canonical-json.ts';
+import { canonicalBytes, parseCanonicalJson } from '../model/canonical-json.ts';
 import { isDigest, type Digest } from '../model/digest.ts';
 import { parseInstant } from '../model/instant.ts';
 import { limits } from '../model/limits.ts';
@@ -82,12 +82,8 @@ function splitEnvelope(bytes: Uint8Array): Parts | null {
 }
 
 function parseObject(bytes: Uint8Array): { readonly [key: string]: unknown } | null {
-  try {
-    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as { [key: string]: unknown }) : null;
-  } catch {
-    return null;
-  }
+  const value = parseCanonicalJson(bytes);
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as { [key: string]: unknown }) : null;
 }
 
 const RESULTS: ReadonlySet<unknown> = new Set(['Succeeded', 'Failed', 'Errored', 'Refused']);

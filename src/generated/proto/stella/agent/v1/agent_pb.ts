@@ -239,7 +239,7 @@ export type Hello = Message<"stella.agent.v1.Hello"> & {
   generations: Generation[];
 
   /**
-   * seq of the last protected change in its journal, -1 when there is none.
+   * seq of the last protected change that the agent has accepted, -1 when there is none.
    *
    * @generated from field: int64 protected_change_seq = 5;
    */

@@ -1,0 +1,155 @@
+import { mkdir, open, readdir, readFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { canonicalText } from '../core/model/canonical-json.ts';
+import { limits } from '../core/model/limits.ts';
+import { JournalFold, type JournalEntry } from './journal-state.ts';
+
+export type JournalCode = 'JournalCorrupt' | 'JournalWriteFailed' | 'GenesisMismatch';
+
+export class JournalError extends Error {
+  readonly code: JournalCode;
+  readonly disposition = 'stall';
+  constructor(code: JournalCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+const SEGMENT = /^(\d{8})\.jsonl$/;
+const segmentName = (number: number): string => `${String(number).padStart(8, '0')}.jsonl`;
+
+/**
+ * The agent's durable memory: JSON lines in numbered segment files, each line on disk before it counts. It is what makes an order run
+ * once, so an agent without its journal must not run.
+ */
+export class Journal {
+  readonly fold: JournalFold;
+  readonly #folder: string;
+  #file: FileHandle;
+  #number: number;
+  #bytes: number;
+  #writing: Promise<void> = Promise.resolve();
+  #broken: unknown = null;
+
+  private constructor(folder: string, fold: JournalFold, file: FileHandle, number: number, bytes: number) {
+    this.#folder = folder;
+    this.fold = fold;
+    this.#file = file;
+    this.#number = number;
+    this.#bytes = bytes;
+  }
+
+  /**
+   * Reads all segments and opens the last one for appending. A last line that a crash tore is cut off: nothing that it announced has begun.
+   * @param folder made if it is not there, mode 0700.
+   * @throws JournalError JournalCorrupt when any other line cannot be read.
+   */
+  static async open(folder: string): Promise<Journal> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const numbers = (await readdir(folder)).flatMap((name) => SEGMENT.exec(name)?.[1] ?? []).map(Number).sort((a, b) => a - b);
+    const fold = new JournalFold();
+    let goodBytes = 0;
+    for (const [i, number] of numbers.entries()) {
+      if (number !== i + 1) throw corrupt(folder, segmentName(i + 1), 'the segment is missing');
+      goodBytes = replay(await readFile(join(folder, segmentName(number))), fold, i === numbers.length - 1, folder, segmentName(number));
+    }
+    const number = Math.max(1, numbers.length);
+    const file = await open(join(folder, segmentName(number)), 'a', 0o600);
+    await file.truncate(goodBytes);
+    await file.sync();
+    await syncFolder(folder);
+    return new Journal(folder, fold, file, number, goodBytes);
+  }
+
+  /** Writes entries, and counts them once they are on disk. @throws JournalError JournalWriteFailed; then nothing more is written. */
+  append(...entries: readonly JournalEntry[]): Promise<void> {
+    const written = this.#writing.then(() => this.#write(entries));
+    this.#writing = written.catch(() => undefined);
+    return written;
+  }
+
+  async #write(entries: readonly JournalEntry[]): Promise<void> {
+    const text = entries.map((entry) => `${canonicalText(entry)}\n`).join('');
+    try {
+      // After a failed write the end of the file is unknown; only a restart, which cuts it, may go on.
+      if (this.#broken !== null) throw this.#broken;
+      if (this.#bytes >= limits.journalSegmentBytes) await this.#nextSegment();
+      await this.#file.appendFile(text);
+      await this.#file.datasync();
+    } catch (cause) {
+      this.#broken = cause;
+      const message = `the journal in ${this.#folder} cannot be written, so no order is executed: make room on the disk and restart the agent`;
+      throw new JournalError('JournalWriteFailed', message, { cause });
+    }
+    this.#bytes += Buffer.byteLength(text);
+    for (const entry of entries) this.fold.add(entry);
+  }
+
+  async #nextSegment(): Promise<void> {
+    const next = await open(join(this.#folder, segmentName(this.#number + 1)), 'ax', 0o600);
+    await syncFolder(this.#folder);
+    await this.#file.close();
+    this.#file = next;
+    this.#number += 1;
+    this.#bytes = 0;
+  }
+
+  /**
+   * Pins the genesis, once for the life of this journal (T13).
+   * @throws JournalError GenesisMismatch when another one is pinned.
+   */
+  async pinGenesis(logId: Extract<JournalEntry, { type: 'genesis' }>['logId']): Promise<void> {
+    const { genesis } = this.fold.stateFor(null);
+    if (genesis === logId) return;
+    if (genesis !== null) {
+      throw new JournalError('GenesisMismatch', `this agent follows ${genesis}, not ${logId}: an agent of another log needs a state folder of its own`);
+    }
+    await this.append({ type: 'genesis', logId });
+  }
+
+  async close(): Promise<void> {
+    await this.#writing;
+    await this.#file.close();
+  }
+}
+
+/** @returns the length of what could be read. */
+function replay(bytes: Buffer, fold: JournalFold, isLast: boolean, folder: string, name: string): number {
+  let start = 0;
+  for (;;) {
+    const end = bytes.indexOf(0x0a, start);
+    if (end === -1) break;
+    const entry = parseLine(bytes.toString('utf8', start, end));
+    if (entry === null) throw corrupt(folder, name, `the line at byte ${start} is not an entry`);
+    fold.add(entry);
+    start = end + 1;
+  }
+  if (start < bytes.length && !isLast) throw corrupt(folder, name, 'the last line is torn, but a later segment exists');
+  return start;
+}
+
+const TYPES: ReadonlySet<unknown> = new Set<JournalEntry['type']>(['genesis', 'protected-change', 'intent', 'receipt']);
+
+/** The file is our own and 0600: the shape of a line that parses and names its type is not checked further. */
+function parseLine(line: string): JournalEntry | null {
+  try {
+    const entry = JSON.parse(line) as JournalEntry | null;
+    return TYPES.has(entry?.type) ? entry : null;
+  } catch {
+    return null;
+  }
+}
+
+function corrupt(folder: string, name: string, what: string): JournalError {
+  const remedy = 'restore the folder from a backup, or enrol a new agent with a new identity; do not edit it';
+  return new JournalError('JournalCorrupt', `${join(folder, name)}: ${what}. ${remedy}`);
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
