@@ -1,36 +1,21 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
-import { digestOfBytes, hexOf, type Digest } from '../model/digest.ts';
+import type { JsonObject } from '../model/canonical-json.ts';
+import { digestOfBytes, type Digest } from '../model/digest.ts';
 import type { DocumentOf } from '../model/documents.ts';
-import { keyIdOf, parseEnvelope, verifyEnvelope } from './dsse.ts';
+import { IN_TOTO_PAYLOAD_TYPE, parseEnvelope, parseEnvelopeKey, verifyEnvelope, type EnvelopeKey } from './dsse.ts';
 import { parseStatement, statementBytes, type Subject } from './statement.ts';
 import { PREDICATE_TYPES, predicateTypeOf, type EvidenceRecord, type RecordBody, type RecordHeader, type RecordType } from './records.ts';
 
-export const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
-
-export type RecordKey = { readonly keyId: string; readonly publicKey: KeyObject };
-
 /** Keys that the root in force lists for one of our roles (T29). A key that cannot be read is no key. */
-export function serviceKeys(root: DocumentOf<'TrustRoot'>, role: 'decisions' | 'agent-ca'): readonly RecordKey[] {
+export function serviceKeys(root: DocumentOf<'TrustRoot'>, role: 'decisions' | 'agent-ca'): readonly EnvelopeKey[] {
   return root.spec.services.flatMap((service) => {
-    if (service.role !== role) return [];
-    const publicKey = readPublicKey(service.publicKey);
-    return publicKey === null ? [] : [{ keyId: keyIdOf(publicKey.export({ format: 'der', type: 'spki' })), publicKey }];
+    const parsed = service.role === role ? parseEnvelopeKey(service.publicKey) : { ok: false as const };
+    return parsed.ok ? [parsed.key] : [];
   });
-}
-
-/** A P-256 public key from SPKI PEM, or null. */
-export function readPublicKey(pem: string): KeyObject | null {
-  try {
-    const key = createPublicKey(pem);
-    return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1' ? key : null;
-  } catch {
-    return null;
-  }
 }
 
 /** The bytes that are signed as the payload of a record's envelope. */
 export function recordPayload(header: RecordHeader, body: RecordBody): Uint8Array {
-  return statementBytes({ subjects: subjectsOf(header, body), predicateType: predicateTypeOf(body.type), predicate: { header, content: body.predicate } });
+  return statementBytes({ subjects: subjectsOf(header, body), predicateType: predicateTypeOf(body.type), predicate: { header, content: body.predicate } as unknown as JsonObject });
 }
 
 export type RecordResult = { readonly ok: true; readonly record: EvidenceRecord } | { readonly ok: false; readonly code: 'RecordMalformed' | 'RecordUnsigned'; readonly message: string };
@@ -39,10 +24,10 @@ export type RecordResult = { readonly ok: true; readonly record: EvidenceRecord 
  * Reads an envelope file: signature by one of `keys` first, content after (T1). The digest is that of the file's bytes,
  * which are never serialised again.
  */
-export function readRecord(file: Uint8Array, keys: readonly RecordKey[]): RecordResult {
+export function readRecord(file: Uint8Array, keys: readonly EnvelopeKey[]): RecordResult {
   const parsed = parseEnvelope(file);
   if (!parsed.ok) return { ok: false, code: 'RecordMalformed', message: parsed.message };
-  if (parsed.envelope.payloadType !== PAYLOAD_TYPE) return { ok: false, code: 'RecordMalformed', message: `payload type ${parsed.envelope.payloadType}` };
+  if (parsed.envelope.payloadType !== IN_TOTO_PAYLOAD_TYPE) return { ok: false, code: 'RecordMalformed', message: `payload type ${parsed.envelope.payloadType}` };
   if (verifyEnvelope(parsed.envelope, keys).length === 0) return { ok: false, code: 'RecordUnsigned', message: 'no key of the trust root for decisions signed this record' };
   const statement = parseStatement(parsed.envelope.payload);
   if (!statement.ok) return { ok: false, code: 'RecordMalformed', message: statement.message };
@@ -57,7 +42,7 @@ export function readRecord(file: Uint8Array, keys: readonly RecordKey[]): Record
 
 /** Subjects by sha256; a commit stands alone in its digest set (EVIDENCE "A record"). */
 function subjectsOf(header: RecordHeader, body: RecordBody): readonly Subject[] {
-  const sha = (name: string, digest: Digest | null): Subject[] => (digest === null ? [] : [{ name, digest: { sha256: hexOf(digest) } }]);
+  const sha = (name: string, digest: Digest | null): Subject[] => (digest === null ? [] : [{ name, digest }]);
   switch (body.type) {
     case 'observation':
       return observationSubjects(body.predicate);
@@ -77,10 +62,10 @@ function subjectsOf(header: RecordHeader, body: RecordBody): readonly Subject[] 
 function observationSubjects(seen: Extract<RecordBody, { type: 'observation' }>['predicate']): readonly Subject[] {
   switch (seen.type) {
     case 'tip':
-      return [{ name: seen.ref, digest: { gitCommit: seen.commit } }];
+      return [{ name: seen.ref, gitCommit: seen.commit }];
     case 'approval':
-      return [{ name: `approval by ${seen.principal}`, digest: { sha256: hexOf(seen.document) } }];
+      return [{ name: `approval by ${seen.principal}`, digest: seen.document }];
     case 'tag':
-      return [{ name: `${seen.repository}:${seen.tag}`, digest: { sha256: hexOf(seen.digest) } }];
+      return [{ name: `${seen.repository}:${seen.tag}`, digest: seen.digest }];
   }
 }

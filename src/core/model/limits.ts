@@ -20,6 +20,12 @@ export const limits = {
   signaturesPerDocument: 16,
   /** One evidence record (envelope file). */
   recordBytes: 4 * 1024 * 1024,
+  /** Artifacts of the log that a process holds in memory. */
+  artifactCacheBytes: 32 * 1024 * 1024,
+  /** Records read from the evidence branch at a time. */
+  recordsPerRead: 2_000,
+  /** Commits on the evidence branch. */
+  evidenceCommits: 10_000_000,
   /** One artifact on the evidence branch. */
   artifactBytes: 4 * 1024 * 1024,
   /** A manifest or index from a registry. */

@@ -131,13 +131,17 @@ export function changeDigest(logId: Digest, changes: readonly ProtectedChange[])
   return digestOf({ type: 'stella/change/v1', logId, changes: sorted });
 }
 
+/** fall-back: what the promotion digest names as replaced; health-check: look whether what was deployed still runs and is well. */
+export type OrderOperation = Operation | 'fall-back' | 'health-check';
+
 /** What an agent is told to do; everything else in its bundle proves it. */
 export type Order = {
   readonly type: 'stella/order/v1';
   /** sha256 of the allow's envelope file. */
   readonly decision: Digest;
-  readonly operation: Operation | 'fall-back';
+  readonly operation: OrderOperation;
   readonly target: string;
+  /** Counts the orders of one run to this target, from 1. */
   readonly try: number;
 };
 

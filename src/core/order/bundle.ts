@@ -1,7 +1,7 @@
 import { decodeBase64, encodeBase64 } from '../model/base64.ts';
 import { canonicalBytes, parseCanonicalJson } from '../model/canonical-json.ts';
 import { digestOfBytes, hexOf, type Digest } from '../model/digest.ts';
-import type { Order } from '../model/preimages.ts';
+import type { Order, OrderOperation } from '../model/preimages.ts';
 
 /** What goes to an agent with an order: everything that proves it, nothing that has to be believed (TRUST "What an agent proves"). */
 export type OrderBundle = {
@@ -49,10 +49,12 @@ function decodeAll(value: unknown): Uint8Array[] | null {
   return bytes.every((b): b is Uint8Array => b !== null) ? bytes : null;
 }
 
+const OPERATIONS: readonly OrderOperation[] = ['promote', 'remove', 'fall-back', 'health-check'];
+
 function readOrder(value: unknown): Order | null {
   const o = value as Partial<Order> | null;
   const known = o !== null && typeof o === 'object' && o.type === 'stella/order/v1' && typeof o.decision === 'string' && typeof o.target === 'string';
   const operation = o?.operation;
-  if (!known || (operation !== 'promote' && operation !== 'remove' && operation !== 'fall-back')) return null;
+  if (!known || operation === undefined || !OPERATIONS.includes(operation)) return null;
   return Number.isSafeInteger(o?.try) && (o?.try ?? 0) >= 1 ? (value as Order) : null;
 }

@@ -3,8 +3,9 @@ import { digestOf, digestOfBytes, type Digest, type Preimage } from '../model/di
 import { documentDigest, type AnyDocument, type DocumentOf } from '../model/documents.ts';
 import { parseInstant, type InstantMs } from '../model/instant.ts';
 import { limits } from '../model/limits.ts';
-import { preimageDigest, type Clause, type Lock, type Plan, type PlanTarget, type PromotionPreimage, type Runs } from '../model/preimages.ts';
+import { preimageDigest, type Clause, type Lock, type OrderOperation, type Plan, type PlanTarget, type PromotionPreimage, type Runs } from '../model/preimages.ts';
 import { ballotOf } from '../decision/ballot.ts';
+import { instantTextOf } from '../decision/instants.ts';
 import { approvalsGate } from '../decision/gate/approvals.ts';
 import { separationGate } from '../decision/gate/separation.ts';
 import { clausesFor } from '../decision/clauses.ts';
@@ -34,7 +35,7 @@ export type AgentMemory = {
 };
 
 export type ProvenOrder = {
-  readonly operation: 'promote' | 'remove' | 'fall-back';
+  readonly operation: OrderOperation;
   readonly environment: string;
   readonly application: string;
   readonly release: string | null;
@@ -87,7 +88,9 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   const { state, protectedChange } = foldChanges(bundle, p, artifact);
   const { record, predicate } = readAllow(bundle, state);
   const { order } = bundle;
-  if (order.operation !== 'fall-back' && order.operation !== predicate.operation) throw new Refused('OperationMismatch', `the order says ${order.operation}, the decision ${predicate.operation}`);
+  if ((order.operation === 'promote' || order.operation === 'remove') && order.operation !== predicate.operation) {
+    throw new Refused('OperationMismatch', `the order says ${order.operation}, the decision ${predicate.operation}`);
+  }
   const input = read<DecisionInput>(artifact, predicate.input, 'decision input');
   if (input.environment !== predicate.environment || input.application !== predicate.application || input.asOf !== predicate.decidedAt) {
     throw new Refused('PromotionDigestMismatch', 'the decision and its input speak of different things');
@@ -242,7 +245,7 @@ function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionP
     principals: new Map(allInForce(state, 'Principal').map((doc) => [doc.metadata.name, doc.spec])),
   });
   const own: DecisionInput = { ...input, clauses, requesters, approvals: judged.approvals, rejected: judged.rejected, approvers: judged.approvers };
-  const ballot = ballotOf(own, parseInstant(own.asOf));
+  const ballot = ballotOf(own, instantTextOf(own.asOf));
   const missing = [...approvalsGate(clauses, ballot).results, ...separationGate(clauses, ballot)].find((g) => g.outcome !== 'passed');
   if (missing !== undefined) throw new Refused('QuorumNotMet', `${missing.subject}: ${missing.code}`);
 }
@@ -275,7 +278,7 @@ function runsOf(bundle: OrderBundle, p: PromotionDecisionPredicate, input: Decis
 function stickerOf(p: PromotionDecisionPredicate, operation: ProvenOrder['operation'], artifact: (d: Digest) => Uint8Array | undefined): Uint8Array | null {
   const named = p.artifacts.find((a) => a.name === (operation === 'fall-back' ? PREVIOUS_STICKER : STICKER));
   if (named === undefined) {
-    if (operation === 'promote') throw new Refused('ArtifactMissing', `the decision names no ${STICKER}`);
+    if (operation === 'promote' || operation === 'health-check') throw new Refused('ArtifactMissing', `the decision names no ${STICKER}`);
     return null;
   }
   const bytes = artifact(named.digest);

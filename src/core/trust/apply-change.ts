@@ -1,5 +1,5 @@
 import { verifyCommit } from '../commit/verify-commit.ts';
-import { parseTrailers } from '../commit/commit-object.ts';
+import { parseTrailers } from '../commit/trailers.ts';
 import { parseCanonicalJson } from '../model/canonical-json.ts';
 import { digestOfBytes, isDigest, type Digest } from '../model/digest.ts';
 import { documentDigest, documentKey, isProtected, type AnyDocument, type DocumentOf, type ProtectedChange } from '../model/documents.ts';
@@ -133,7 +133,7 @@ export function changeApprover(approval: ChangeApproval, digest: Digest, ring: K
 
 function commitSigner(bytes: Uint8Array, approval: Extract<ChangeApproval, { carrier: 'commit' }>, digest: Digest): readonly string[] {
   const verified = verifyCommit(bytes, approval.commit.length === 40 ? 'sha1' : 'sha256', approval.commit);
-  if (!verified.ok) return [];
+  if (!verified.signed) return [];
   const named = parseTrailers(verified.commit.message).filter((t) => t.key === 'Stella-Change').map((t) => t.value);
   return named.includes(digest) ? [verified.signer.fingerprint] : [];
 }

@@ -9,6 +9,6 @@ export function signersOf(document: AnyDocument, namespace: 'stella-approval'): 
   const preimage = documentPreimage(document);
   return (document.signatures ?? []).flatMap(({ signature }) => {
     const outcome = verifyDocumentSignature({ preimage, armoured: signature, namespace });
-    return outcome.ok ? [{ fingerprint: outcome.signer.fingerprint, payload: outcome.payloadDigest }] : [];
+    return outcome.signed ? [{ fingerprint: outcome.signer.fingerprint, payload: outcome.payloadDigest }] : [];
   });
 }

@@ -66,7 +66,7 @@ function intentSigners(p: Parameters<typeof findRequesters>[0]): { people: strin
   let service = false;
   for (const { signature } of p.promotion.signatures ?? []) {
     const outcome = verifyDocumentSignature({ preimage, armoured: signature, namespace: 'stella-intent' });
-    const holder = outcome.ok ? p.ring.get(outcome.signer.fingerprint) : undefined;
+    const holder = outcome.signed ? p.ring.get(outcome.signer.fingerprint) : undefined;
     if (holder === undefined || keyFault(holder.key, p.observedAt) !== null) continue;
     if (holder.principal.spec.type === 'service') service = true;
     else people.push(holder.principal.metadata.name);
@@ -77,7 +77,7 @@ function intentSigners(p: Parameters<typeof findRequesters>[0]): { people: strin
 /** A key that was no longer good names somebody to exclude, but does not prove that nobody else asked. */
 function authorOf(c: TouchingCommit, ring: KeyRing, observedAt: InstantMs): Author {
   const verified = verifyCommit(c.raw, c.commit.length === 40 ? 'sha1' : 'sha256', c.commit);
-  const holder = verified.ok ? ring.get(verified.signer.fingerprint) : undefined;
+  const holder = verified.signed ? ring.get(verified.signer.fingerprint) : undefined;
   if (holder === undefined || holder.principal.spec.type !== 'person') return { person: null, known: false };
   return { person: holder.principal.metadata.name, known: keyFault(holder.key, observedAt) === null };
 }

@@ -1,0 +1,102 @@
+import type { CommitId } from '../core/model/commit-id.ts';
+import { digestOfBytes, type Digest } from '../core/model/digest.ts';
+import { limits } from '../core/model/limits.ts';
+import { applyRecord } from '../core/evidence/fold.ts';
+import { assembleEnvelope, IN_TOTO_PAYLOAD_TYPE, preAuthEncoding } from '../core/evidence/dsse.ts';
+import { artifactPath, recordPath } from '../core/evidence/layout.ts';
+import type { LogState } from '../core/evidence/log-state.ts';
+import { projectionOf } from '../core/evidence/projection.ts';
+import { recordPayload } from '../core/evidence/record-codec.ts';
+import type { EvidenceRecord, RecordBody, RecordHeader } from '../core/evidence/records.ts';
+import type { EvidenceFile } from '../ports/evidence-writer.ts';
+import type { RecordSigner } from '../ports/signing.ts';
+
+export const ENGINE_NAME = 'stella-gitops';
+
+export class LogBatchError extends Error {
+  readonly code: 'RecordRefused' | 'ArtifactTooLarge';
+  readonly disposition = 'stall';
+  constructor(code: LogBatchError['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export type BatchRecord = { readonly record: EvidenceRecord; readonly envelope: Uint8Array; readonly payload: Uint8Array };
+
+/**
+ * Records that go into the log together: built, signed and folded one after the other on a copy of the state. Nothing has
+ * happened until the batch is pushed; a batch that is dropped leaves no trace.
+ */
+export class LogBatch {
+  #state: LogState;
+  readonly #lookup: (digest: Digest) => Uint8Array | undefined;
+  readonly #signer: RecordSigner;
+  readonly #context: { readonly commit: CommitId; readonly asOf: string; readonly engineVersion: string };
+  readonly records: BatchRecord[] = [];
+  readonly artifacts = new Map<Digest, Uint8Array>();
+  readonly #projections = new Map<string, Uint8Array>();
+
+  constructor(state: LogState, signer: RecordSigner, lookup: (digest: Digest) => Uint8Array | undefined, context: { commit: CommitId; asOf: string; engineVersion: string }) {
+    this.#state = state;
+    this.#signer = signer;
+    this.#lookup = lookup;
+    // Our clock may have been set back; the log's time never goes back.
+    const asOf = state.asOf !== null && context.asOf < state.asOf ? state.asOf : context.asOf;
+    this.#context = { ...context, asOf };
+  }
+
+  /** The log's state with everything that was added so far. */
+  get state(): LogState {
+    return this.#state;
+  }
+
+  get asOf(): string {
+    return this.#context.asOf;
+  }
+
+  get isEmpty(): boolean {
+    return this.records.length === 0;
+  }
+
+  /** Stores bytes that a record is going to name. @throws LogBatchError `ArtifactTooLarge` */
+  artifact(bytes: Uint8Array): Digest {
+    if (bytes.length > limits.artifactBytes) {
+      throw new LogBatchError('ArtifactTooLarge', `an artifact of ${bytes.length} bytes is over the limit of ${limits.artifactBytes}; ship large files in an image`);
+    }
+    const digest = digestOfBytes(bytes);
+    this.artifacts.set(digest, bytes);
+    return digest;
+  }
+
+  readonly lookup = (digest: Digest): Uint8Array | undefined => this.artifacts.get(digest) ?? this.#lookup(digest);
+
+  /** Signs and folds one record. @throws LogBatchError `RecordRefused` when our own fold refuses it: a fault of ours, nothing is pushed */
+  add(body: RecordBody): EvidenceRecord {
+    const header = this.#header();
+    const payload = recordPayload(header, body);
+    const signature = this.#signer.sign(preAuthEncoding(IN_TOTO_PAYLOAD_TYPE, payload));
+    const envelope = assembleEnvelope(payload, [{ keyid: this.#signer.keyId, sig: signature }]);
+    const record: EvidenceRecord = { digest: digestOfBytes(envelope), header, ...body };
+    const result = applyRecord(this.#state, record, this.lookup);
+    if (!result.ok) throw new LogBatchError('RecordRefused', `${result.code}: ${result.message}`);
+    this.#state = result.state;
+    this.records.push({ record, envelope, payload });
+    for (const { path, bytes } of projectionOf(this.#state, record)) this.#projections.set(path, bytes);
+    return record;
+  }
+
+  /** Everything that the commit of this batch holds. */
+  files(): readonly EvidenceFile[] {
+    const files: EvidenceFile[] = this.records.map(({ record, envelope }) => ({ path: recordPath(record.header.seq), bytes: envelope }));
+    for (const [digest, bytes] of this.artifacts) files.push({ path: artifactPath(digest), bytes });
+    for (const [path, bytes] of this.#projections) files.push({ path, bytes });
+    return files;
+  }
+
+  #header(): RecordHeader {
+    const { size, head, logId, tenant, inForceDigests } = this.#state;
+    const { commit, asOf, engineVersion } = this.#context;
+    return { seq: size, prev: head, logId, tenant, ...inForceDigests, commit, asOf, rules: 1, engine: { name: ENGINE_NAME, version: engineVersion } };
+  }
+}
