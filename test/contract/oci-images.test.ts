@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildImage, buildIndex, buildLayer, type BuiltImage } from '../../src/adapters/oci/build-image.ts';
 import { createImageLayout } from '../../src/adapters/oci/image-layout.ts';
 import { mediaTypes } from '../../src/adapters/oci/manifest.ts';
@@ -11,7 +11,8 @@ import { tagManifest, writeBuiltImage, writeIndex } from '../../src/adapters/oci
 import { type Digest, digestOfBytes, hexOf } from '../../src/core/model/digest.ts';
 import type { BlobSource } from '../../src/ports/blob-source.ts';
 import type { DigestResolver } from '../../src/ports/digest-resolver.ts';
-import { dockerRegistryMissing, startDockerRegistry } from '../fakes/docker-registry.ts';
+import { type ComponentName, requireComponent } from '../fakes/components.ts';
+import { startDockerRegistry } from '../fakes/docker-registry.ts';
 import { pushImage, pushManifest } from '../fakes/oci-image.ts';
 
 const amd64 = { os: 'linux', architecture: 'amd64' };
@@ -44,15 +45,15 @@ async function layoutWorld(): Promise<World> {
 
 async function registryWorld(): Promise<World> {
   const registry = await startDockerRegistry();
-  const at = (repository: string) => ({ origin: registry.origin, repository });
+  const at = (repository: string) => ({ origin: registry.url, repository });
   return {
-    port: createRegistryClient({ registry: registry.origin, now: () => new Date(0), backoff: () => 0 }),
+    port: createRegistryClient({ registry: registry.url, now: () => new Date(0), backoff: () => 0 }),
     put: async (repository, tag, image) => {
       await pushImage(at(repository), tag, image);
     },
     putIndex: async (repository, tag, bytes) => void (await pushManifest(at(repository), tag, mediaTypes.ociIndex, bytes)),
-    blobFile: (_, digest) => path.join(registry.folder, 'store/docker/registry/v2/blobs/sha256', hexOf(digest).slice(0, 2), hexOf(digest), 'data'),
-    stop: registry.stop,
+    blobFile: (_, digest) => path.join(registry.storageFolder, 'docker/registry/v2/blobs/sha256', hexOf(digest).slice(0, 2), hexOf(digest), 'data'),
+    stop: () => registry.stop(),
   };
 }
 
@@ -65,18 +66,16 @@ async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   return Buffer.concat(parts);
 }
 
-const worlds = [
-  { name: 'an image layout folder', missing: undefined, start: layoutWorld },
-  { name: 'a real registry', missing: dockerRegistryMissing(), start: registryWorld },
+const worlds: readonly { readonly name: string; readonly component: ComponentName | undefined; readonly start: () => Promise<World> }[] = [
+  { name: 'an image layout folder', component: undefined, start: layoutWorld },
+  { name: 'a real registry', component: 'docker-registry', start: registryWorld },
 ];
 
-describe.each(worlds)('images in $name', ({ missing, start }) => {
+describe.each(worlds)('images in $name', ({ component, start }) => {
   let world: World;
-  beforeAll(async () => {
-    if (missing === undefined) world = await start();
-  });
-  beforeEach((context) => {
-    if (missing !== undefined) context.skip(missing);
+  beforeEach(async (context) => {
+    if (component !== undefined) requireComponent(component, context);
+    world ??= await start();
   });
   afterAll(async () => world?.stop());
 

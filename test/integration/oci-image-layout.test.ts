@@ -1,15 +1,15 @@
+import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createImageLayout } from '../../src/adapters/oci/image-layout.ts';
 import { refNameAnnotation } from '../../src/adapters/oci/layout-folder.ts';
 import { writeImage } from '../../src/adapters/oci/write-layout.ts';
 import { type Digest, hexOf } from '../../src/core/model/digest.ts';
 import { limits } from '../../src/core/model/limits.ts';
-import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { promisify } from 'node:util';
+import { requireComponent } from '../fakes/components.ts';
 
 const repository = 'shop/api';
 const reference = { repository, tag: '1.0' };
@@ -107,8 +107,8 @@ describe('an image layout folder', () => {
   });
 
   it('is read by skopeo, which finds the same digest', async (context) => {
-    if (!existsSync('/usr/bin/skopeo') && process.env['STELLA_REQUIRE_ALL'] === undefined) return context.skip('skopeo is not installed');
-    const { stdout } = await promisify(execFile)('/usr/bin/skopeo', ['inspect', `oci:${layoutFolder}:1.0`]);
+    requireComponent('skopeo', context);
+    const { stdout } = await promisify(execFile)('skopeo', ['inspect', `oci:${layoutFolder}:1.0`]);
     expect(JSON.parse(stdout)).toMatchObject({ Digest: manifestDigest, Architecture: 'amd64', Os: 'linux' });
   });
 });

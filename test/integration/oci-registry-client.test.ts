@@ -9,7 +9,8 @@ import { digestOfBytes } from '../../src/core/model/digest.ts';
 import { limits } from '../../src/core/model/limits.ts';
 import type { BlobSource } from '../../src/ports/blob-source.ts';
 import type { DigestResolver } from '../../src/ports/digest-resolver.ts';
-import { basicHeader, dockerRegistryMissing, registryUser, startDockerRegistry } from '../fakes/docker-registry.ts';
+import { requireComponent } from '../fakes/components.ts';
+import { startDockerRegistry } from '../fakes/docker-registry.ts';
 import { pushImage } from '../fakes/oci-image.ts';
 import { answer, type MiniatureRegistry, startMiniatureRegistry } from '../fakes/registry-server.ts';
 
@@ -346,14 +347,15 @@ describe('credentials', () => {
   });
 
   it('open a real registry with basic authentication', async (context) => {
-    const missing = dockerRegistryMissing();
-    if (missing !== undefined) return context.skip(missing);
-    const real = await startDockerRegistry({ basicAuth: true });
+    requireComponent('docker-registry', context);
+    const real = await startDockerRegistry({ htpasswd: true });
     try {
-      await pushImage({ origin: real.origin, repository, headers: basicHeader() }, '1.0', image);
-      const host = new URL(real.origin).host;
-      expect(await clientOf({ registry: real.origin, credentials: [{ host, ...registryUser }] }).resolve(reference)).toMatchObject({ ok: true, digest: image.manifest.digest });
-      expect(await clientOf({ registry: real.origin }).resolve(reference)).toMatchObject({ ok: false, code: 'RegistryUnauthorized' });
+      const user = real.credentials ?? { username: '', password: '' };
+      const headers = { authorization: `Basic ${Buffer.from(`${user.username}:${user.password}`).toString('base64')}` };
+      await pushImage({ origin: real.url, repository, headers }, '1.0', image);
+      const credentials = [{ host: real.host, ...user }];
+      expect(await clientOf({ registry: real.url, credentials }).resolve(reference)).toMatchObject({ ok: true, digest: image.manifest.digest });
+      expect(await clientOf({ registry: real.url }).resolve(reference)).toMatchObject({ ok: false, code: 'RegistryUnauthorized' });
     } finally {
       await real.stop();
     }
