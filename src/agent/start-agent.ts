@@ -64,7 +64,12 @@ export async function startAgent(options: StartAgentOptions): Promise<RunningAge
 async function run(options: StartAgentOptions, identity: AgentIdentity, certificates: AgentCertificates, free: () => Promise<void>): Promise<RunningAgent> {
   const { now, log } = options;
   const journal = await Journal.open(join(options.folder, 'journal'));
-  if (options.pin !== null) await journal.pinGenesis(options.pin);
+  if (options.pin !== null) {
+    await journal.pinGenesis(options.pin).catch(async (cause: unknown) => {
+      await journal.close();
+      throw cause;
+    });
+  }
   const agent = new Agent({
     identity, journal, now, log,
     proveOrder: options.proveOrder ?? orderProver(identity.agent),
