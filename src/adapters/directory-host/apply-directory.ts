@@ -94,7 +94,7 @@ async function switchTo(place: Place, order: DirectoryOrder, folder: string, cur
   return { result: 'Succeeded', code: 'Deployed', message, rolledBack: false, running: await readRunning(place) };
 }
 
-/** Everything that needs space on the disk, before anything moves. */
+/** What needs space on the disk comes before anything moves, but for the last record, whose failure switches back. */
 async function prepareSwitch(place: Place, sticker: Uint8Array, record: SwitchRecord): Promise<void> {
   await writeDraft(place.sticker, sticker, 0o644);
   try {

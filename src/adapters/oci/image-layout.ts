@@ -92,11 +92,14 @@ async function* openBlob(root: string, repository: string, digest: Digest, size:
   if (handle === undefined) throw unknownBlob(repository, digest);
   try {
     // One byte more than expected is enough to see that the blob is too long.
-    const chunks = handle.createReadStream({ autoClose: false, end: size, ...(signal === undefined ? {} : { signal }) });
-    yield* verifiedBlob(chunks as AsyncIterable<Uint8Array>, digest, size);
+    const chunks = handle.createReadStream({ autoClose: false, end: size }) as AsyncIterable<Uint8Array>;
+    for await (const chunk of verifiedBlob(chunks, digest, size)) {
+      // Asked here and not given to the stream, which would throw where nobody listens when it is stopped before it is read.
+      if (signal?.aborted === true) throw new RegistryError('Aborted', 'wait', `reading ${digest} was stopped`);
+      yield chunk;
+    }
   } catch (cause) {
     if (cause instanceof RegistryError) throw cause;
-    if (signal?.aborted === true) throw new RegistryError('Aborted', 'wait', `reading ${digest} was stopped`, { cause });
     throw unreadable(digest, cause);
   } finally {
     await handle.close();
