@@ -142,7 +142,7 @@ async function runCommandOf(place: Place, order: DirectoryOrder, target: string 
   const folder = versionOf(target);
   if (folder === undefined) return;
   const marker = await readMarker(path.join(place.versions, folder));
-  if (marker?.command == null) return;
+  if (marker === undefined || marker.command === null) return;
   const env = parseEnvFile(await readFile(path.join(place.versions, folder, envFileName), 'utf8')) ?? {};
   // Not stopped by the order's signal: stopping an order must not leave the host in between.
   const { signal: _, ...surroundings } = surroundingsOf(place, order, folder, env);

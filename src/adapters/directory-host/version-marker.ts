@@ -65,7 +65,8 @@ export async function readMarker(versionFolder: string): Promise<VersionMarker |
 function isMarker(value: unknown): value is VersionMarker {
   const marker = value as Partial<VersionMarker> | null;
   if (marker?.type !== markerType || !Number.isSafeInteger(marker.sequence) || typeof marker.versionName !== 'string') return false;
-  const { components, files } = marker;
+  const { components, files, command } = marker;
+  if (command !== null && !(Array.isArray(command?.argv) && typeof command.timeoutSeconds === 'number')) return false;
   const whole = (component: Partial<MarkedComponent> | null): boolean =>
     typeof component?.name === 'string' && /^[a-z0-9][a-z0-9._-]*$/.test(component.name) && isDigest(component.digest) && isDigest(component.treeDigest);
   return Array.isArray(components) && components.every(whole) && Array.isArray(files) && files.every((file: Partial<MarkedFile> | null) => typeof file?.path === 'string');
