@@ -3,14 +3,16 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, type TestContext } from 'vitest';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { openEvidenceWriter } from '../../src/adapters/git/evidence-writer.ts';
 import { directGitCommands } from '../../src/adapters/git/git-command.ts';
 import { openGitReader } from '../../src/adapters/git/native-git-reader.ts';
 import type { GitSettings } from '../../src/adapters/git/git-folder.ts';
 import type { AppendOutcome, EvidenceAppend, EvidenceBranch, EvidenceWriter } from '../../src/ports/evidence-writer.ts';
+import { requireComponent } from '../fakes/components.ts';
 import { createRepository, createSshKey, createTemporaryFolder, signWithSsh, verifyCommit, writeAllowedSigners, type SshKey, type TestRepository } from '../fakes/git-repository.ts';
+import { mountTmpfs } from '../fakes/tmpfs.ts';
 
 const settings: GitSettings = { environment: process.env, commands: directGitCommands() };
 const REF = 'refs/heads/stella/evidence';
@@ -207,19 +209,11 @@ describe('appending', () => {
 });
 
 describe('a disk that is full or read-only', () => {
-  async function mountSmallDisk(context: { skip(note: string): never }): Promise<string> {
-    const folder = await createTemporaryFolder();
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder], { stdio: 'pipe' });
-    } catch {
-      await rm(folder, { recursive: true, force: true });
-      return context.skip('needs a mounted tmpfs: this user may not mount');
-    }
-    onTestFinished(async () => {
-      execFileSync('umount', ['-l', folder]);
-      await rm(folder, { recursive: true, force: true });
-    });
-    return folder;
+  function mountSmallDisk(context: TestContext): string {
+    requireComponent('tmpfs', context);
+    const disk = mountTmpfs(4);
+    onTestFinished(() => disk.unmount());
+    return disk.path;
   }
 
   /** Fills the disk but for `leaveBytes`. */
@@ -234,7 +228,7 @@ describe('a disk that is full or read-only', () => {
   }
 
   it('gives DiskFull at whichever write the space ends, leaves nothing half, and the same append succeeds later', async (context) => {
-    const disk = await mountSmallDisk(context);
+    const disk = mountSmallDisk(context);
     await mkdir(join(disk, 'repository.git'));
     const { repository, branch } = await setUp('sha1', join(disk, 'repository.git'));
     let tip = commitOf(await branch.append(request(null, { 'a/a': '1' })));
@@ -259,7 +253,7 @@ describe('a disk that is full or read-only', () => {
   });
 
   it('gives ReadOnly, and the same append succeeds once the disk is writable', async (context) => {
-    const disk = await mountSmallDisk(context);
+    const disk = mountSmallDisk(context);
     await mkdir(join(disk, 'repository.git'));
     const { repository, branch } = await setUp('sha1', join(disk, 'repository.git'));
     const first = commitOf(await branch.append(request(null, { a: '1' })));

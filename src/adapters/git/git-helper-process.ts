@@ -14,6 +14,7 @@ const SET_BY_US: NonNullable<SimpleGitOptions['unsafe']> = {
   allowUnsafeHooksPath: true,
   allowUnsafeProtocolOverride: true,
   allowUnsafeSshCommand: true,
+  allowUnsafeTemplateDir: true,
 };
 
 async function run(command: GitCommand, abort: AbortSignal): Promise<GitCommandResult> {

@@ -104,7 +104,7 @@ const invalid = (what: string, remedy: string): never => {
  */
 export function parseRemoteUrl(text: string): RemoteUrl {
   // eslint-disable-next-line no-control-regex
-  if (text === '' || text.length > limits.gitUrlChars || /[\u0000-\u0020\u007f]/.test(text.trim() === text ? text.replaceAll(' ', '') : text)) {
+  if (text === '' || text !== text.trim() || text.length > limits.gitUrlChars || /[\u0000-\u001f\u007f]/.test(text)) {
     return invalid('The Git URL is empty, too long or holds control characters', 'Write a path, or an ssh, https or file URL.');
   }
   if (text.startsWith('-') || /^[A-Za-z0-9]+::/.test(text)) {

@@ -55,7 +55,8 @@ class NativeGitRemote implements GitRemote {
     };
     const isHttp = url.kind === 'http' || url.kind === 'https';
     // Proxies and private certificate lists are known to git, not to our client.
-    const needsGit = Object.entries(settings.environment).some(([name, value]) => /^(?:(?:https?|all)_proxy|ssl_cert_(?:file|dir))$/i.test(name) && Boolean(value));
+    const onlyGitKnows = url.kind === 'https' ? /^(?:https_proxy|all_proxy|ssl_cert_file|ssl_cert_dir)$/i : /^(?:http_proxy|all_proxy)$/i;
+    const needsGit = Object.entries(settings.environment).some(([name, value]) => onlyGitKnows.test(name) && Boolean(value));
     this.#serverRefs = isHttp && !needsGit ? openServerRefs(url.url, authorization, options.timeoutMs) : null;
   }
 

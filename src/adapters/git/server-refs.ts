@@ -22,7 +22,7 @@ export function openServerRefs(url: string, authorization: string | null, timeou
       // Loaded when first needed: a CLI that lists nothing should not wait for it.
       const { listServerRefs } = await import('isomorphic-git');
       try {
-        const found = await listServerRefs({ http: client, url, headers, prefix, protocolVersion: 2 });
+        const found = await listServerRefs({ http: client, url, headers: { ...headers }, prefix, protocolVersion: 2 });
         const refs = found.flatMap(({ ref, oid }) => (isObjectId(oid) && ref.startsWith(prefix) ? [{ name: ref, id: oid }] : []));
         return { ok: true, refs: refs.sort((a, b) => (a.name < b.name ? -1 : 1)) };
       } catch (error) {
