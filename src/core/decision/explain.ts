@@ -1,0 +1,264 @@
+import type { Decision, DecisionInput, GateName, GateResult, ReasonCode, RejectCode, RejectedApproval } from './types.ts';
+
+/** One thing to tell a reader about a decision. CLI, comment and API show the same lines. */
+export type ExplainLine = {
+  readonly about: 'decision' | 'gate' | 'rejected-approval' | 'next';
+  readonly gate: GateName | null;
+  /** Which of several; for a rejected approval its principal. */
+  readonly subject: string;
+  readonly outcome: Decision['outcome'] | GateResult['outcome'] | null;
+  readonly code: ReasonCode | RejectCode | null;
+  /** One plain sentence. */
+  readonly text: string;
+  /** What somebody can do about it; null when nothing needs doing or nothing helps. */
+  readonly remedy: string | null;
+  /** The command that does it. */
+  readonly command: string | null;
+  /** Who can do it. */
+  readonly who: readonly string[];
+  /** When it could pass without anybody doing anything. */
+  readonly opensAt: string | null;
+};
+
+type Advice = { readonly text: string; readonly remedy?: string; readonly command?: string; readonly who?: readonly string[] };
+
+/** Every gate with its reason, who could still act and how, each approval that does not count, and when to look again. */
+export function explainDecision(decision: Decision, input: DecisionInput): readonly ExplainLine[] {
+  return [
+    lineOf({ about: 'decision', outcome: decision.outcome, subject: placeOf(input) }, headline(decision, input)),
+    ...decision.gates.map((gate) =>
+      lineOf({ about: 'gate', gate: gate.gate, subject: gate.subject, outcome: gate.outcome, code: gate.code, opensAt: gate.opensAt }, adviseOn(gate, input)),
+    ),
+    ...input.rejected.map((rejected) => lineOf({ about: 'rejected-approval', subject: rejected.principal, code: rejected.code }, whyRejected(rejected, input))),
+    ...nextLines(decision),
+  ];
+}
+
+/** The lines as text, two columns of indentation, no colours. */
+export function renderExplanation(lines: readonly ExplainLine[]): string {
+  return lines.map(renderLine).join('\n');
+}
+
+function renderLine(line: ExplainLine): string {
+  const rows = [titleOf(line)];
+  if (line.remedy !== null) rows.push(`    ${line.remedy}`);
+  if (line.who.length > 0) rows.push(`    who could: ${line.who.join(', ')}`);
+  if (line.command !== null) rows.push(`    command:   ${line.command}`);
+  if (line.opensAt !== null) rows.push(`    passes at: ${line.opensAt}`);
+  return rows.map(plain).join('\n');
+}
+
+function titleOf(line: ExplainLine): string {
+  if (line.about === 'gate') return `  [${line.outcome ?? ''}] ${line.gate ?? ''}${line.subject === '' ? '' : ` ${line.subject}`}: ${line.text}`;
+  return line.about === 'decision' ? line.text : `  ${line.text}`;
+}
+
+/** Text from documents must not move the cursor of a terminal or end a line. */
+function plain(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD');
+}
+
+function lineOf(line: Partial<ExplainLine> & Pick<ExplainLine, 'about'>, advice: Advice): ExplainLine {
+  return {
+    gate: null, subject: '', outcome: null, code: null, opensAt: null, ...line,
+    text: plain(advice.text), remedy: advice.remedy === undefined ? null : plain(advice.remedy), command: advice.command ?? null, who: advice.who ?? [],
+  };
+}
+
+function placeOf(input: DecisionInput): string {
+  return `${input.environment}/${input.application}`;
+}
+
+function headline(decision: Decision, input: DecisionInput): Advice {
+  const what = input.operation === 'remove' ? 'removal' : (input.release ?? 'promotion');
+  const blocked = decision.gates.filter(({ outcome }) => outcome !== 'passed').length;
+  const why = blocked === 1 ? 'one gate holds it' : `${blocked} gates hold it`;
+  const verdict = {
+    allow: `allowed until ${decision.notAfter ?? ''}`,
+    pending: `waiting, ${why}`,
+    refuse: `refused, ${why}`,
+  } as const;
+  return { text: `${placeOf(input)} ${what}: ${verdict[decision.outcome]} (judged as of ${input.asOf})` };
+}
+
+function nextLines(decision: Decision): readonly ExplainLine[] {
+  if (decision.nextChangeAt === null) return [];
+  return [lineOf({ about: 'next' }, { text: `Unless somebody acts, nothing changes before ${decision.nextChangeAt}.` })];
+}
+
+/** Plain words for one gate's result. Exhaustive: a new reason code does not compile without its words. */
+function adviseOn(gate: GateResult, input: DecisionInput): Advice {
+  const place = placeOf(input);
+  switch (gate.code) {
+    case 'Ok':
+      return { text: passedText(gate) };
+    case 'NotRequired':
+      return { text: notRequiredText(gate) };
+    case 'ApprovalsMissing':
+      return { ...missingApprovals(gate), command: `stella approve ${place}` };
+    case 'ApprovalsRejected':
+      return { text: `Rejected by ${listed(names(gate, 'rejectedBy'))}.`, remedy: 'A rejection stands for this exact change: change the promotion and ask again.' };
+    case 'RequesterUnknown':
+      return { ...unknownRequester(gate), command: `stella promote ${place}${input.release === null ? '' : ` ${input.release}`}` };
+    case 'Frozen':
+      return { text: `Freeze ${gate.subject} is in force here.`, remedy: 'It ends when its document is removed under its quorum.' };
+    case 'SourceMissing':
+      return { text: `Environment ${gate.subject}, where releases come from, does not exist.`, remedy: `Add it, or name another source in environment ${input.environment}.` };
+    case 'SourceNotDeployed':
+      return { text: `${gate.subject} does not run exactly this release in a clean state.`, remedy: `Promote it to ${gate.subject} first.`, command: promoteTo(gate.subject, input) };
+    case 'Soaking':
+      return { text: `It runs in ${gate.subject} since ${word(gate, 'succeededAt')} and must do so for ${spanText(number(gate, 'soakSeconds'))}.` };
+    case 'RunOpen':
+      return { text: `A run of another promotion is open here (${word(gate, 'open')}).`, remedy: 'This one is judged again when that run ends.' };
+    case 'Closed':
+      return { text: `A run of this promotion ended without success at attempt ${number(gate, 'attempt')}.`, remedy: `Raise spec.attempt in the Promotion ${place} to try again.` };
+    case 'Superseded':
+      return { text: 'The promotion was replaced by another before it ran; its approvals fell with it.' };
+    case 'Withdrawn':
+      return { text: 'The promotion was deleted before it ran; what runs keeps running.' };
+    case 'LockMissing':
+      return { text: withProblems(gate, 'It is not settled which digests would run'), remedy: 'See that the Release exists and that its registry answers.' };
+    case 'PlanInvalid':
+      return { text: withProblems(gate, 'There is no valid plan'), remedy: 'Correct the documents that are named, or add a target that matches the placement.' };
+    case 'NothingToRemove':
+      return { text: withProblems(gate, 'Nothing of it runs here, so there is nothing to remove'), remedy: `Delete the Promotion ${place}.` };
+    case 'InputInvalid':
+      return { text: `The time of judgement, "${word(gate, 'asOf')}", is not a time in UTC.`, remedy: 'Check the clock of the machine that decides.' };
+  }
+}
+
+function passedText(gate: GateResult): string {
+  switch (gate.gate) {
+    case 'promotion':
+      return 'The promotion stands.';
+    case 'lock':
+      return `The release is locked as ${word(gate, 'lock')}.`;
+    case 'plan':
+      return `The plan is ${word(gate, 'plan')}.`;
+    case 'run':
+      return 'No other run is open here.';
+    case 'approvals':
+      return `${number(gate, 'have')} of ${people(number(gate, 'need'))} approved: ${listed(names(gate, 'counted'))}.`;
+    case 'separation':
+      return `Asked for by ${listed(names(gate, 'requesters'))}, who cannot approve${number(gate, 'unknown') > 0 ? '; for each unknown requester one more person must agree' : ''}.`;
+    case 'freeze':
+      return 'No freeze is in force here.';
+    case 'source':
+      return `${gate.subject} has run this release for ${spanText(number(gate, 'soakSeconds'))} or longer.`;
+  }
+}
+
+function notRequiredText(gate: GateResult): string {
+  switch (gate.gate) {
+    case 'approvals':
+      return 'No rule asks for approvals here.';
+    case 'separation':
+      return 'No rule keeps those who ask from approving.';
+    case 'lock':
+      return 'A removal needs no release.';
+    case 'source':
+      return gate.subject === '' ? 'It need not run anywhere else first.' : 'Another source has run this release for long enough.';
+    case 'promotion':
+    case 'plan':
+    case 'run':
+    case 'freeze':
+      return 'Not required.';
+  }
+}
+
+function missingApprovals(gate: GateResult): Advice {
+  const have = names(gate, 'counted');
+  const missing = names(gate, 'missingRoles');
+  const without = names(gate, 'withoutRole');
+  const requesters = names(gate, 'requesters');
+  const sentences = [`${number(gate, 'have')} of ${people(number(gate, 'need'))} approved${have.length > 0 ? ` (${have.join(', ')})` : ''}.`];
+  if (missing.length > 0) sentences.push(`Still missing: ${missing.length === 1 ? `somebody who is ${missing[0] ?? ''}` : `people who are ${missing.join(' or ')}`}.`);
+  if (without.length > 0) sentences.push(`Without a role that counts here: ${without.join(', ')}.`);
+  if (requesters.length > 0) sentences.push(`Asked for it and so cannot approve: ${requesters.join(', ')}.`);
+  const who = names(gate, 'couldApprove');
+  if (who.length > 0) return { text: sentences.join(' '), who };
+  return { text: sentences.join(' '), remedy: 'Nobody is left who could approve: give somebody else the role, which is a protected change.' };
+}
+
+function unknownRequester(gate: GateResult): Advice {
+  const requesters = names(gate, 'requesters');
+  const known = requesters.length > 0 ? ` besides ${requesters.join(', ')}` : '';
+  return {
+    text: `Who asked for this${known} cannot be told, so nobody can be told apart from them (rules: ${listed(names(gate, 'clauses'))}).`,
+    remedy: 'Somebody who answers for the request adopts it by signing it with their own key; they cannot approve it then.',
+  };
+}
+
+function promoteTo(environment: string, input: DecisionInput): string {
+  return `stella promote ${environment}/${input.application}${input.release === null ? '' : ` ${input.release}`}`;
+}
+
+function whyRejected(rejected: RejectedApproval, input: DecisionInput): Advice {
+  const who = rejected.principal;
+  const again = { command: `stella approve ${placeOf(input)}`, who: [who] };
+  switch (rejected.code) {
+    case 'OtherDigest':
+      return { text: `The approval by ${who} is for something else: what would run, where, or the rules changed after it was signed.`, remedy: 'Look at what changed and approve again.', ...again };
+    case 'Expired':
+      return { text: `The approval by ${who} has expired.`, remedy: 'Approve again.', ...again };
+    case 'KeyNotActive':
+      return { text: `The approval by ${who} was signed with a key that was not active when it was first seen.`, remedy: 'Approve again with an active key.', ...again };
+    case 'KeyNotYetValid':
+      return { text: `The approval by ${who} was signed with a key that was not valid yet when it was first seen.`, remedy: 'Approve again once the key is valid.', ...again };
+    case 'KeyExpired':
+      return { text: `The approval by ${who} was signed with a key that had expired when it was first seen.`, remedy: 'Approve again with a key that is valid.', ...again };
+    case 'KeyCompromised':
+      return { text: `The approval by ${who} is void: its key is marked as compromised.`, remedy: 'Approve again with another key.', ...again };
+    case 'NotAPerson':
+      return { text: `The approval by ${who} does not count: only people approve.` };
+    case 'RoleMissing':
+      return { text: `The approval by ${who} does not count: ${who} holds none of the roles that are asked for here.` };
+    case 'Requester':
+      return { text: `The approval by ${who} does not count: ${who} asked for this change.`, remedy: 'Somebody else must approve it.' };
+    case 'Duplicate':
+      return { text: `The approval by ${who} is there more than once; it counts once.` };
+    case 'Consumed':
+      return { text: `The approval by ${who} was used by an earlier run.`, remedy: 'Approve again.', ...again };
+  }
+}
+
+function withProblems(gate: GateResult, text: string): string {
+  const problems = names(gate, 'problems');
+  return problems.length > 0 ? `${text}: ${problems.join('; ')}.` : `${text}.`;
+}
+
+function names(gate: GateResult, member: string): readonly string[] {
+  const value = gate.detail[member];
+  return Array.isArray(value) ? (value as readonly string[]) : [];
+}
+
+function number(gate: GateResult, member: string): number {
+  const value = gate.detail[member];
+  return typeof value === 'number' ? value : 0;
+}
+
+function word(gate: GateResult, member: string): string {
+  const value = gate.detail[member];
+  return typeof value === 'string' ? value : '';
+}
+
+function listed(all: readonly string[]): string {
+  return all.length === 0 ? 'nobody that is known' : all.join(', ');
+}
+
+function people(count: number): string {
+  return count === 1 ? '1 person' : `${count} people`;
+}
+
+/** A length of time in its two largest units: `1 d 2 h`. */
+function spanText(seconds: number): string {
+  const units = [['d', 86_400], ['h', 3_600], ['min', 60], ['s', 1]] as const;
+  let rest = seconds;
+  const parts: string[] = [];
+  for (const [unit, length] of units) {
+    const count = Math.floor(rest / length);
+    rest -= count * length;
+    if (count > 0) parts.push(`${count} ${unit}`);
+  }
+  return parts.length === 0 ? 'any time' : parts.slice(0, 2).join(' ');
+}

@@ -1,0 +1,122 @@
+import { describe, expect, it } from 'vitest';
+import { judgeApprovals, type ApprovalCandidate, type ApprovalQuestion } from '../../../src/core/decision/judge-approvals.ts';
+import type { RejectCode } from '../../../src/core/decision/types.ts';
+import type { DocumentOf, PrincipalKey, PrincipalSpec } from '../../../src/core/model/documents.ts';
+import type { KeyHolder } from '../../../src/core/trust/key-ring.ts';
+import { AS_OF, clause, digest } from './inputs.ts';
+
+type People = { readonly [name: string]: PrincipalSpec };
+const active: PrincipalKey = { key: 'ssh-ed25519 key', status: 'active' };
+
+function person(key: Partial<PrincipalKey> = {}, roles: PrincipalSpec['roles'] = []): PrincipalSpec {
+  return { type: 'person', keys: [{ ...active, ...key }], roles };
+}
+
+function candidate(principal: string, more: Partial<ApprovalCandidate> = {}): ApprovalCandidate {
+  return {
+    principal, fingerprint: `key of ${principal}`, document: digest(`document ${principal}`), payload: digest(`payload ${principal}`), action: 'approve',
+    approves: digest('this'), expires: null, observedAt: '2026-05-04T10:00:00.000Z', ...more,
+  };
+}
+
+function question(people: People, candidates: readonly ApprovalCandidate[], more: Partial<ApprovalQuestion> = {}): ApprovalQuestion {
+  const ring = Object.entries(people).map(([name, spec]): [string, KeyHolder] => {
+    const principal: DocumentOf<'Principal'> = { apiVersion: 'stella/v1alpha1', kind: 'Principal', metadata: { name }, spec };
+    return [`key of ${name}`, { principal, key: spec.keys[0] ?? active }];
+  });
+  return {
+    candidates, promotionDigest: digest('this'), environment: 'prod', application: 'shop', principals: new Map(Object.entries(people)), ring: new Map(ring),
+    clauses: [clause()], requesters: ['rita'], asOf: AS_OF, ...more,
+  };
+}
+
+/** The verdict on one candidate by ann. */
+function verdict(ann: PrincipalSpec, more: Partial<ApprovalCandidate> = {}, context: Partial<ApprovalQuestion> = {}): RejectCode | 'counted' {
+  const { approvals, rejected } = judgeApprovals(question({ ann }, [candidate('ann', more)], context));
+  expect(approvals.length + rejected.length).toBe(1);
+  return rejected[0]?.code ?? 'counted';
+}
+
+describe('judgeApprovals', () => {
+  it('counts an approval of exactly this digest by a person in force', () => {
+    expect(verdict(person())).toBe('counted');
+  });
+
+  it('rejects an approval of another digest, and every approval while there is no digest', () => {
+    expect(verdict(person(), { approves: digest('that') })).toBe('OtherDigest');
+    expect(verdict(person(), {}, { promotionDigest: null })).toBe('OtherDigest');
+  });
+
+  it('rejects one that has expired or whose expiry is no time', () => {
+    expect(verdict(person(), { expires: '2026-05-04T12:00:00.001Z' })).toBe('counted');
+    expect(verdict(person(), { expires: AS_OF })).toBe('Expired');
+    expect(verdict(person(), { expires: 'never' })).toBe('Expired');
+  });
+
+  it('never takes a service for a person', () => {
+    expect(verdict({ ...person(), type: 'service' })).toBe('NotAPerson');
+  });
+
+  it('rejects a key that belongs to nobody in force, or to somebody else', () => {
+    expect(verdict(person(), { fingerprint: 'another key' })).toBe('KeyNotActive');
+    const people = { ann: person(), bob: person() };
+    expect(judgeApprovals(question(people, [candidate('ann', { fingerprint: 'key of bob' })])).rejected[0]?.code).toBe('KeyNotActive');
+  });
+
+  it('judges a key at the time of observation', () => {
+    expect(verdict(person({ status: 'retired', since: '2026-05-04T10:00:00.001Z' }))).toBe('counted');
+    expect(verdict(person({ status: 'retired', since: '2026-05-04T10:00:00.000Z' }))).toBe('KeyNotActive');
+    expect(verdict(person({ status: 'superseded', since: '2026-05-05T00:00:00Z' }))).toBe('counted');
+    expect(verdict(person({ notAfter: '2026-05-04T10:00:00Z' }))).toBe('KeyExpired');
+    expect(verdict(person({ notAfter: '2026-05-04T11:00:00Z' }))).toBe('counted');
+    expect(verdict(person({ notBefore: '2026-05-04T10:00:01Z' }))).toBe('KeyNotYetValid');
+    expect(verdict(person(), { observedAt: 'then' })).toBe('KeyNotActive');
+  });
+
+  it('voids what a compromised key signed, however early', () => {
+    expect(verdict(person({ status: 'compromised', since: '2030-01-01T00:00:00Z' }))).toBe('KeyCompromised');
+  });
+
+  it('binds roles to environments and applications', () => {
+    const context = { clauses: [clause({ roles: [{ role: 'qa', count: 1 }] })] };
+    expect(verdict(person({}, [{ role: 'qa' }]), {}, context)).toBe('counted');
+    expect(verdict(person({}, [{ role: 'qa', environments: ['prod'], applications: ['shop'] }]), {}, context)).toBe('counted');
+    expect(verdict(person({}, [{ role: 'qa', environments: ['dev'] }]), {}, context)).toBe('RoleMissing');
+    expect(verdict(person({}, [{ role: 'qa', applications: ['other'] }]), {}, context)).toBe('RoleMissing');
+    expect(verdict(person({}, [{ role: 'qa', environments: [] }]), {}, context)).toBe('RoleMissing');
+    expect(verdict(person({}, [{ role: 'sre' }]), {}, context)).toBe('RoleMissing');
+  });
+
+  it('rejects the yes of a requester, and keeps their no', () => {
+    const requesters = ['ann'];
+    expect(verdict(person(), {}, { requesters })).toBe('Requester');
+    expect(verdict(person(), { action: 'reject' }, { requesters })).toBe('counted');
+    expect(verdict(person(), {}, { requesters, clauses: [clause(), clause({ authorNeverApproves: false })] })).toBe('counted');
+  });
+
+  it('counts one signed payload once, whichever wrapping was seen first', () => {
+    const again = candidate('ann', { document: digest('second document'), observedAt: '2026-05-04T10:30:00.000Z' });
+    const { approvals, rejected } = judgeApprovals(question({ ann: person() }, [again, candidate('ann'), again]));
+    expect(approvals.map(({ document }) => document)).toEqual([candidate('ann').document]);
+    expect(rejected).toEqual([{ principal: 'ann', document: again.document, code: 'Duplicate' }]);
+  });
+
+  it('does not let a copy under a void key take the place of a good one', () => {
+    const people = { ann: person(), bob: person() };
+    const stolen = candidate('ann', { fingerprint: 'unknown key', observedAt: '2026-05-04T09:00:00.000Z' });
+    const { approvals } = judgeApprovals(question(people, [stolen, candidate('ann')]));
+    expect(approvals).toHaveLength(1);
+  });
+
+  it('lists as approvers the people with a say and the demanded roles they hold here', () => {
+    const people = {
+      bob: person({}, [{ role: 'sre' }, { role: 'qa', environments: ['dev'] }, { role: 'cook' }]),
+      ann: person({}, [{ role: 'qa' }, { role: 'sre' }]),
+      cid: person({}, [{ role: 'cook' }]),
+      bot: { ...person({}, [{ role: 'qa' }]), type: 'service' as const },
+    };
+    const clauses = [clause({ roles: [{ role: 'qa', count: 1 }, { role: 'sre', count: 1 }] })];
+    expect(judgeApprovals(question(people, [], { clauses })).approvers).toEqual([{ principal: 'ann', roles: ['qa', 'sre'] }, { principal: 'bob', roles: ['sre'] }]);
+    expect(judgeApprovals(question(people, [], { clauses: [clause()] })).approvers.map(({ principal }) => principal)).toEqual(['ann', 'bob', 'cid']);
+  });
+});
