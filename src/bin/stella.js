@@ -64,8 +64,9 @@ function runOnNewerNode() {
     return;
   }
   import('node:child_process').then(({ spawn }) => {
+    // Listening first: a signal that comes while the child starts waits for it instead of ending us alone.
+    passSignals(() => child);
     const child = spawn(newer, [...process.execArgv, self, ...args], { stdio: 'inherit' });
-    passSignalsTo(child);
     child.on('error', (error) => {
       process.stderr.write(`stella: ${newer} could not be started: ${error.message}. Run \`npm ci\` again.\n`);
       process.exitCode = EXIT_ERROR;
@@ -79,11 +80,11 @@ function runOnNewerNode() {
 }
 
 /** A terminal sends Ctrl-C to both of us already; everything else reaches only this process. */
-function passSignalsTo(child) {
+function passSignals(child) {
   process.on('SIGINT', () => {
-    if (!process.stdin.isTTY) child.kill('SIGINT');
+    if (!process.stdin.isTTY) child().kill('SIGINT');
   });
-  for (const name of ['SIGTERM', 'SIGHUP']) process.on(name, () => child.kill(name));
+  for (const name of ['SIGTERM', 'SIGHUP']) process.on(name, () => child().kill(name));
 }
 
 function newerNode() {
