@@ -35,8 +35,8 @@ export interface EvidenceBranch {
    */
   append(request: EvidenceAppend): Promise<AppendOutcome>;
 
-  /** Compare-and-swap of the local branch, to follow a remote that was ahead; null means the branch does not exist. */
-  moveTo(from: CommitId | null, to: CommitId): Promise<{ readonly ok: true } | { readonly ok: false; readonly code: 'RefMoved'; readonly actual: CommitId | null }>;
+  /** Compare-and-swap of the local branch, to follow a remote that was ahead; null means that the branch does not exist. */
+  moveTo(from: CommitId | null, to: CommitId | null): Promise<{ readonly ok: true } | { readonly ok: false; readonly code: 'RefMoved'; readonly actual: CommitId | null }>;
 }
 
 /** Writes evidence commits into one bare repository without a worktree. */

@@ -32,9 +32,9 @@ export class RefUpdater {
   }
 
   /** @throws GitError `DiskFull`, `ReadOnly`, `ProcessFailed`; the reference is then where it was. */
-  async move(ref: string, from: CommitId | null, to: CommitId): Promise<RefMove> {
+  async move(ref: string, from: CommitId | null, to: CommitId | null): Promise<RefMove> {
     try {
-      await this.#process.ask(`start\nupdate ${ref} ${to} ${from ?? this.#none}\nprepare\ncommit\n`, readThreeOks());
+      await this.#process.ask(`start\nupdate ${ref} ${to ?? this.#none} ${from ?? this.#none}\nprepare\ncommit\n`, readThreeOks());
       return { ok: true };
     } catch (error) {
       // git ends itself when it refuses; where the reference is now tells why.

@@ -45,7 +45,7 @@ export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: s
     lockUnchanged: operation === 'promote' && lock !== null && lock === base.facts.lock, observedAt: parseInstant(state.tip?.observedAt ?? asOf) ?? 0,
   });
   const promotionDigest = base.preimage === null ? null : digestOf(base.preimage as unknown as Preimage);
-  const candidates = app.approvals.flatMap((document) => candidateOf(state, document, ring, artifact));
+  const candidates = app.approvals.flatMap((approval) => candidateOf(state, approval, ring, artifact));
   const judged = judgeApprovals({
     candidates, promotionDigest, ring, environment: m.environment, application: m.application, clauses, requesters: requesters.people, asOf,
     principals: new Map(allInForce(state, 'Principal').map((p) => [p.metadata.name, p.spec])),
@@ -107,17 +107,17 @@ export function isSatisfied(app: AppState, operation: Operation, lock: Digest | 
 }
 
 /** An observed approval whose signature is verified again from its archived bytes; one that no longer verifies is not there. */
-function candidateOf(state: LogState, document: Digest, ring: KeyRing, artifact: ArtifactLookup): readonly ApprovalCandidate[] {
-  const seen = state.approvals.get(document);
+function candidateOf(state: LogState, approval: Digest, ring: KeyRing, artifact: ArtifactLookup): readonly ApprovalCandidate[] {
+  const seen = state.approvals.get(approval);
   const bytes = seen === undefined ? undefined : artifact(seen.artifact);
   const parsed = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
-  if (seen === undefined || parsed?.kind !== 'Approval' || documentDigest(parsed) !== document) return [];
+  if (seen === undefined || parsed?.kind !== 'Approval' || documentDigest(parsed) !== seen.document) return [];
   const valid = signersOf(parsed, 'stella-approval').some((s) => s.fingerprint === seen.fingerprint && s.payload === seen.payload);
   // T14: the principal is who holds the key in force now, not who held it when the approval was seen.
   const holder = valid ? ring.get(seen.fingerprint) : undefined;
   if (holder === undefined) return [];
   const { action, digest, expires } = parsed.spec;
-  return [{ principal: holder.principal.metadata.name, fingerprint: seen.fingerprint, document, payload: seen.payload, action, approves: digest, expires: expires ?? null, observedAt: seen.observedAt }];
+  return [{ principal: holder.principal.metadata.name, fingerprint: seen.fingerprint, document: seen.document, payload: seen.payload, action, approves: digest, expires: expires ?? null, observedAt: seen.observedAt }];
 }
 
 function freezesOn(state: LogState, m: DecisionMaterial): readonly string[] {

@@ -3,7 +3,7 @@ import type { CommitId } from '../model/commit-id.ts';
 import { isDigest, type Digest } from '../model/digest.ts';
 import { preimageDigest } from '../model/preimages.ts';
 import { applyProtectedChange } from '../trust/apply-change.ts';
-import { appStateOf, stateKey, type AppState, type LogState, type OpenRun } from './log-state.ts';
+import { appStateOf, approvalKey, stateKey, type AppState, type LogState, type OpenRun } from './log-state.ts';
 import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
 
 export type FoldCode =
@@ -79,14 +79,15 @@ function applyObservation(state: LogState, header: RecordHeader, seen: Observati
     return { ok: true, state: { ...state, tags: state.tags.set(`${seen.repository}:${seen.tag}`, { digest: seen.digest, observedAt }) } };
   }
   if (artifact(seen.artifact) === undefined) return refuse('ArtifactMissing', `approval ${seen.document} is not in the log`);
-  const approvals = state.approvals.set(seen.document, { ...seen, observedAt, seq: header.seq });
-  const next = { ...state, approvals };
+  const approvals = state.approvals.set(seen.artifact, { ...seen, observedAt, seq: header.seq });
+  const approvalKeys = state.approvalKeys.set(approvalKey(seen.document, seen.fingerprint), seen.artifact);
+  const next = { ...state, approvals, approvalKeys };
   if (seen.approves.type === 'change') {
-    return { ok: true, state: { ...next, changeApprovals: push(state.changeApprovals, seen.approves.digest, seen.document) } };
+    return { ok: true, state: { ...next, changeApprovals: push(state.changeApprovals, seen.approves.digest, seen.artifact) } };
   }
   if (seen.subject === null) return { ok: true, state: next };
   const app = appStateOf(state, seen.subject.environment, seen.subject.application);
-  return { ok: true, state: withApp(next, { ...app, approvals: [...app.approvals, seen.document] }) };
+  return { ok: true, state: withApp(next, { ...app, approvals: [...app.approvals, seen.artifact] }) };
 }
 
 function push(map: BucketMap<readonly Digest[]>, key: string, value: Digest): BucketMap<readonly Digest[]> {
@@ -110,8 +111,8 @@ function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicat
 
 function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDecisionPredicate): FoldResult {
   const app = appStateOf(state, p.environment, p.application);
-  for (const document of p.sources.approvals) {
-    if (!state.approvals.has(document)) return refuse('ApprovalUnobserved', `a decision uses approval ${document}, which no earlier record observed`);
+  for (const approval of p.sources.approvals) {
+    if (!state.approvals.has(approval)) return refuse('ApprovalUnobserved', `a decision uses approval ${approval}, which no earlier record observed`);
   }
   const last = app.lastDecision;
   const spent = last === null ? [] : last.intents.filter((intent) => p.sources.intents.length > 0 && !p.sources.intents.includes(intent));
@@ -128,8 +129,8 @@ function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDeci
 
 function lastDecisionOf(record: EvidenceRecord, p: PromotionDecisionPredicate): AppState['lastDecision'] {
   return {
-    seq: record.header.seq, digest: record.digest, promotion: p.sources.promotionDocument, release: p.release, operation: p.operation, relevant: p.relevant,
-    outcome: p.decision.outcome, intents: p.sources.intents, notAfter: p.decision.notAfter, nextChangeAt: p.decision.nextChangeAt, decidedAt: p.decidedAt,
+    seq: record.header.seq, digest: record.digest, promotion: p.sources.promotionDocument, promotionArtifact: p.sources.promotion, plan: p.sources.plan, ended: p.sources.ended !== null || p.decision.reasons.includes('Closed'), release: p.release, operation: p.operation, relevant: p.relevant,
+    outcome: p.decision.outcome, intents: p.sources.intents, notAfter: p.decision.notAfter, nextChangeAt: p.decision.nextChangeAt, requestedAt: p.requestedAt, decidedAt: p.decidedAt,
   };
 }
 
@@ -155,7 +156,7 @@ function applyOutcome(state: LogState, header: RecordHeader, p: DeploymentOutcom
   if (run === null || run.promotionDigest !== p.promotionDigest || run.generation !== p.generation) {
     return refuse('OutcomeWithoutRun', `outcome ${header.seq} names no open run of ${p.environment}/${p.application}`);
   }
-  const kept = app.approvals.filter((document) => (state.approvals.get(document)?.seq ?? 0) > run.openedSeq);
+  const kept = app.approvals.filter((approval) => (state.approvals.get(approval)?.seq ?? 0) > run.openedSeq);
   const lastOutcome = { seq: header.seq, generation: p.generation, result: p.result, reason: p.reason, endedAt: p.endedAt };
   const ended = { ...app, openRun: null, approvals: kept, spentIntents: union(app.spentIntents, run.intents), lastOutcome };
   return { ok: true, state: withApp(state, p.result === 'Succeeded' ? succeeded(ended, run, header) : failed(ended, run, p)) };

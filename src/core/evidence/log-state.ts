@@ -23,9 +23,11 @@ export type LogState = {
   readonly inForceDigests: { readonly root: Digest; readonly principals: Digest; readonly policy: Digest };
   readonly genesisTip: CommitId | null;
   readonly tip: { readonly ref: string; readonly commit: CommitId; readonly observedAt: string } | null;
-  /** Observed approvals by digest of the Approval document. */
+  /** Observed approvals by digest of their artifact: the document with the one signature that counted. */
   readonly approvals: BucketMap<ObservedApproval>;
-  /** Documents of the approvals that name a change digest. */
+  /** `<document>/<fingerprint>` of every observed approval: one is observed once, in whatever wrapping it comes again (T7). */
+  readonly approvalKeys: BucketMap<Digest>;
+  /** Artifacts of the approvals that name a change digest. */
   readonly changeApprovals: BucketMap<readonly Digest[]>;
   /** Last observed digest by `<repository>:<tag>`. */
   readonly tags: BucketMap<{ readonly digest: Digest; readonly observedAt: string }>;
@@ -35,7 +37,7 @@ export type LogState = {
   readonly states: BucketMap<AppState>;
 };
 
-export type InForce = { readonly kind: Kind; readonly name: string; readonly digest: Digest; readonly document: AnyDocument; readonly seq: number };
+export type InForce = { readonly kind: Kind; readonly name: string; readonly digest: Digest; readonly document: AnyDocument; readonly seq: number; /** Tip at which it came into force; null for genesis. */ readonly tip: CommitId | null };
 export type ObservedApproval = Extract<Observation, { type: 'approval' }> & { readonly observedAt: string; readonly seq: number };
 export type LockEntry = { readonly lock: Lock; readonly digest: Digest; readonly releaseSpec: Digest; readonly seq: number; readonly lockedAt: string };
 
@@ -71,7 +73,12 @@ export type OpenRun = {
 export type LastDecision = {
   readonly seq: number;
   readonly digest: Digest;
+  /** Digest of the Promotion document, and of the artifact that holds it with its signatures. */
   readonly promotion: Digest;
+  readonly promotionArtifact: Digest;
+  readonly plan: Digest | null;
+  /** Superseded, withdrawn, or closed after its run: nothing more will be said of it. */
+  readonly ended: boolean;
   readonly release: string | null;
   readonly operation: Operation;
   readonly relevant: Digest;
@@ -79,6 +86,7 @@ export type LastDecision = {
   readonly intents: readonly Digest[];
   readonly notAfter: string | null;
   readonly nextChangeAt: string | null;
+  readonly requestedAt: string;
   readonly decidedAt: string;
 };
 export type AppState = Deployed & {
@@ -92,7 +100,7 @@ export type AppState = Deployed & {
   /** Tip of the last succeeded run's allow; requesters are looked for after it (T19). */
   readonly succeededTip: CommitId | null;
   readonly spentIntents: readonly Digest[];
-  /** Approval documents that name this subject, observed since the last run that ended was allowed. */
+  /** Artifacts of approvals that name this subject, observed since the last run that ended was allowed. */
   readonly approvals: readonly Digest[];
   readonly lastDecision: LastDecision | null;
   readonly lastOutcome: { readonly seq: number; readonly generation: number; readonly result: string; readonly reason: string; readonly endedAt: string } | null;
@@ -100,14 +108,14 @@ export type AppState = Deployed & {
 
 /** The state before record 0: genesis is in force by the pin alone (T13). @param root the pinned genesis document */
 export function initialState(root: DocumentOf<'TrustRoot'>, logId: Digest): LogState {
-  const entry: InForce = { kind: 'TrustRoot', name: root.metadata.name, digest: logId, document: root, seq: -1 };
+  const entry: InForce = { kind: 'TrustRoot', name: root.metadata.name, digest: logId, document: root, seq: -1, tip: null };
   return {
     logId, tenant: root.spec.tenant, size: 0, head: null, asOf: null,
     inForce: BucketMap.from([[documentKey('TrustRoot', root.metadata.name), entry]]),
     counts: BucketMap.empty(),
     inForceDigests: { root: logId, principals: inForceDigest([]), policy: inForceDigest([]) },
     genesisTip: null, tip: null,
-    approvals: BucketMap.empty(), changeApprovals: BucketMap.empty(), tags: BucketMap.empty(), locks: BucketMap.empty(), states: BucketMap.empty(),
+    approvals: BucketMap.empty(), approvalKeys: BucketMap.empty(), changeApprovals: BucketMap.empty(), tags: BucketMap.empty(), locks: BucketMap.empty(), states: BucketMap.empty(),
   };
 }
 
@@ -116,6 +124,11 @@ export function emptyAppState(environment: string, application: string): AppStat
     environment, application, generation: 0, release: null, lock: null, runs: null, plan: null, clean: true, openRun: null, closed: null,
     succeededAt: null, succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
   };
+}
+
+/** Key of `approvalKeys`. */
+export function approvalKey(document: Digest, fingerprint: string): string {
+  return `${document}/${fingerprint}`;
 }
 
 /** `<environment>/<application>`, the key of a state. */

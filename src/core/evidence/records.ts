@@ -43,7 +43,7 @@ export type Observation =
   | {
       readonly type: 'approval';
       readonly action: 'approve' | 'reject';
-      /** Digest of the Approval document, and of the raw document with its signatures as canonical JSON (an artifact). */
+      /** Digest of the Approval document, and of the document with the one signature that counts, as canonical JSON (an artifact). */
       readonly document: Digest;
       readonly artifact: Digest;
       readonly approves: { readonly type: 'promotion' | 'change'; readonly digest: Digest };
@@ -106,7 +106,7 @@ export type DecisionSources = {
   readonly releaseSpec: Digest | null;
   /** Intent digests that valid signatures on the Promotion cover and that were not spent. */
   readonly intents: readonly Digest[];
-  /** Digests of Approval documents, observed before, that name this environment and application. */
+  /** Artifacts of approvals, observed before, that name this environment and application. */
   readonly approvals: readonly Digest[];
   /** Commits since the base that by T26 changed the Promotion, the Release, or the Configuration and its files. */
   readonly commits: readonly (UsedCommit & { readonly touched: readonly ('promotion' | 'release' | 'configuration')[] })[];

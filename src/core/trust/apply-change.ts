@@ -32,7 +32,7 @@ export function applyProtectedChange(state: LogState, header: RecordHeader, p: P
     const document = readDocument(change.to, artifact);
     if (document === null) return refuse('ArtifactMissing', `${key} ${change.to} is not in the log`);
     if (document.kind !== change.kind || document.metadata.name !== change.name) return refuse('ChangeNotEntitled', `${change.to} is not ${key}`);
-    const entry: InForce = { kind: change.kind, name: change.name, digest: change.to, document, seq: header.seq };
+    const entry: InForce = { kind: change.kind, name: change.name, digest: change.to, document, seq: header.seq, tip: p.basis === 'genesis' ? null : header.commit };
     inForce = inForce.set(key, entry);
   }
   return { ok: true, state: { ...state, inForce, counts, inForceDigests: digestsOf(inForce.values()) } };

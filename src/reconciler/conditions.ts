@@ -1,0 +1,57 @@
+import type { Condition } from '../ports/ledger.ts';
+
+export type ConditionReason =
+  | 'Reconciled' | 'Pending' | 'TagMoved' | 'TagUnresolved' | 'RegistryFault' | 'ReleaseChanged' | 'LockFailed' | 'Declaration' | 'ChangePending' | 'ChangeRefused' | 'Rewound'
+  | 'ForeignEvidence' | 'LogMissing' | 'GenesisMismatch' | 'FetchFailed' | 'PushFailed' | 'StorageUnavailable' | 'HistoryFault' | 'Waiting' | 'Refused' | 'Running' | 'Deployed' | 'Failed'
+  | 'InternalError' | 'DiskFull' | 'Deprecated';
+
+/**
+ * What the reconciler has to say about resources, by kind, name and type. Only steps of one pass write, through one value, so
+ * there is one writer of status; what a pass does not renew is kept, what it clears is gone.
+ */
+export class Conditions {
+  readonly #current = new Map<string, Condition>();
+  #changed = new Map<string, Condition | null>();
+
+  set(condition: Omit<Condition, 'file' | 'line'> & Partial<Pick<Condition, 'file' | 'line'>> & { readonly reason: ConditionReason }): void {
+    const full: Condition = { file: null, line: null, ...condition };
+    const key = keyOf(full);
+    if (JSON.stringify(this.#current.get(key)) === JSON.stringify(full)) return;
+    this.#current.set(key, full);
+    this.#changed.set(key, full);
+  }
+
+  /** Stalled because of `reason`; or, with null, no longer stalled. */
+  stalled(kind: string, name: string, fault: { readonly reason: ConditionReason; readonly message: string; readonly file?: string | null; readonly line?: number | null } | null): void {
+    if (fault === null) this.clear(kind, name, 'Stalled');
+    else this.set({ kind, name, type: 'Stalled', status: 'True', ...fault });
+  }
+
+  clear(kind: string, name: string, type: Condition['type']): void {
+    const key = keyOf({ kind, name, type });
+    if (this.#current.delete(key)) this.#changed.set(key, null);
+  }
+
+  all(): readonly Condition[] {
+    return [...this.#current.values()];
+  }
+
+  /** What changed since the last call; events happen on transitions only. */
+  takeChanges(): { readonly set: readonly Condition[]; readonly remove: readonly Pick<Condition, 'kind' | 'name' | 'type'>[] } {
+    const set: Condition[] = [];
+    const remove: Pick<Condition, 'kind' | 'name' | 'type'>[] = [];
+    for (const [key, condition] of this.#changed) {
+      if (condition !== null) set.push(condition);
+      else {
+        const [kind = '', name = '', type = 'Ready'] = key.split('\n');
+        remove.push({ kind, name, type: type as Condition['type'] });
+      }
+    }
+    this.#changed = new Map();
+    return { set, remove };
+  }
+}
+
+function keyOf(c: Pick<Condition, 'kind' | 'name' | 'type'>): string {
+  return `${c.kind}\n${c.name}\n${c.type}`;
+}

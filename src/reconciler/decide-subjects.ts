@@ -1,0 +1,154 @@
+import { canonicalBytes, type JsonObject } from '../core/model/canonical-json.ts';
+import type { Digest } from '../core/model/digest.ts';
+import { documentDigest, documentKey, type DocumentOf } from '../core/model/documents.ts';
+import { compareText, splitPair } from '../core/model/names.ts';
+import { buildDecisionInput, isSatisfied, type BuiltInput } from '../core/decision/build-input.ts';
+import { decide } from '../core/decision/decide.ts';
+import { explainDecision } from '../core/decision/explain.ts';
+import type { Decision, DecisionInput } from '../core/decision/types.ts';
+import { parseCanonicalJson } from '../core/model/canonical-json.ts';
+import { appStateOf, type AppState } from '../core/evidence/log-state.ts';
+import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
+import { EVIDENCE_FILE, PREVIOUS_STICKER, renderSticker, STICKER } from '../core/release/sticker.ts';
+import type { Runs } from '../core/model/preimages.ts';
+import type { Pass } from './pass.ts';
+import { configurationOf, gatherMaterial, type Planned, type PlanningWorld, type Subject } from './planning.ts';
+
+/** Decides every subject of `subjects`, sorted by environment and application; writes what changed (EVIDENCE "When a decision is written"). */
+export async function decideSubjects(pass: Pass, subjects: Iterable<string>): Promise<void> {
+  for (const key of [...subjects].sort(compareText)) {
+    const [environment, application] = splitPair(key);
+    await decideSubject(pass, { environment, application });
+  }
+}
+
+async function decideSubject(pass: Pass, s: Subject): Promise<void> {
+  const { batch } = pass;
+  const entry = pass.loaded.state.usable.Promotion.get(documentKey('Promotion', `${s.environment}/${s.application}`));
+  const promotion = (entry?.document ?? null) as unknown as DocumentOf<'Promotion'> | null;
+  await loadArtifacts(pass, s);
+  await endReplaced(pass, s, promotion);
+  if (promotion === null) {
+    reportState(pass, s, null, null);
+    return;
+  }
+  const world: PlanningWorld = { ...pass, state: batch.state, desired: pass.loaded.state, lookup: batch.lookup };
+  const planned = await gatherMaterial(world, s, promotion);
+  const app = appStateOf(batch.state, s.environment, s.application);
+  const built = buildDecisionInput(batch.state, planned.material, batch.asOf, batch.lookup);
+  if (isSatisfied(app, built.input.operation, built.input.lock, built.input.runs)) {
+    reportState(pass, s, promotion, null);
+    return;
+  }
+  const decision = decide(built.input);
+  if (isNews(app, built, decision, batch.asOf)) record(pass, s, planned, built, decision);
+  reportState(pass, s, promotion, { decision, input: built.input });
+}
+
+/** Everything that deciding looks up synchronously. */
+async function loadArtifacts(pass: Pass, s: Subject): Promise<void> {
+  if (pass.evidenceTip === null) return;
+  const app = appStateOf(pass.batch.state, s.environment, s.application);
+  const last = app.lastDecision;
+  const wanted = [...app.approvals, ...(last === null ? [] : [last.promotionArtifact]), ...(last?.plan == null ? [] : [last.plan]), ...(app.runs === null ? [] : [app.runs])];
+  await pass.artifacts.load(pass.evidenceTip, wanted.filter((digest) => pass.batch.artifacts.get(digest) === undefined));
+}
+
+/** An unchanged relevant digest and outcome write nothing; an allow that lapsed while its run is open is decided again (T23). */
+function isNews(app: AppState, built: BuiltInput, decision: Decision, asOf: string): boolean {
+  const last = app.lastDecision;
+  if (last === null || last.promotion !== built.input.promotion || last.relevant !== built.relevant || last.outcome !== decision.outcome) return true;
+  const open = app.openRun;
+  return open !== null && decision.outcome === 'allow' && open.promotionDigest === decision.promotionDigest && asOf >= open.notAfter;
+}
+
+/** A promotion that was replaced or deleted before its run ends as refuse (DESIGN §6). */
+async function endReplaced(pass: Pass, s: Subject, now: DocumentOf<'Promotion'> | null): Promise<void> {
+  const { batch } = pass;
+  const last = appStateOf(batch.state, s.environment, s.application).lastDecision;
+  if (last === null || last.ended || last.outcome === 'allow' || (now !== null && documentDigest(now) === last.promotion)) return;
+  const bytes = batch.lookup(last.promotionArtifact);
+  const promotion = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as DocumentOf<'Promotion'> | undefined);
+  if (promotion === undefined) return;
+  const world: PlanningWorld = { ...pass, state: batch.state, desired: pass.loaded.state, lookup: batch.lookup };
+  const planned = await gatherMaterial(world, s, promotion, { ended: now === null ? 'Withdrawn' : 'Superseded' });
+  const built = buildDecisionInput(batch.state, planned.material, batch.asOf, batch.lookup);
+  record(pass, s, planned, built, decide(built.input));
+}
+
+function record(pass: Pass, s: Subject, planned: Planned, built: BuiltInput, decision: Decision): void {
+  const { batch } = pass;
+  const { material } = planned;
+  const { input } = built;
+  const json = (value: unknown): Digest => batch.artifact(canonicalBytes(value as JsonObject));
+  const promotion = json(material.promotion);
+  if (planned.plan?.ok === true) {
+    for (const artifact of planned.plan.artifacts) batch.artifact(artifact.bytes);
+    if (planned.plan.plan.runs !== null) json(planned.plan.plan.runs);
+  }
+  if (planned.lock !== null) json(planned.lock);
+  for (const file of planned.files) batch.artifact(file.bytes);
+  const entry = batch.state.locks.get(`${s.application}/${input.release ?? ''}`);
+  const configuration = input.operation === 'promote' ? configurationOf(pass.loaded.state, s) : null;
+  const predicate: PromotionDecisionPredicate = {
+    environment: s.environment, application: s.application, operation: input.operation, release: input.release, attempt: input.attempt, lock: input.lock, runs: input.runs,
+    requestedAt: requestedAt(pass, s, input.promotion), decidedAt: input.asOf, input: json(input), relevant: built.relevant,
+    sources: {
+      promotionDocument: input.promotion, promotion, ended: material.ended, problems: material.problems,
+      plan: material.plan === null ? null : json(material.plan), configuration: configuration === null ? null : json(configuration),
+      releaseSpec: input.operation === 'promote' ? (entry?.releaseSpec ?? null) : null, intents: built.requesters.intents, approvals: built.candidates,
+      commits: material.commits.map(({ commit, raw, touched }) => ({ commit, artifact: batch.artifact(raw), touched })),
+    },
+    strangers: 0, decision, artifacts: decision.outcome === 'allow' ? allowArtifacts(pass, planned, input, decision) : [],
+  };
+  batch.add({ type: 'promotion-decision', predicate });
+}
+
+/** When the document was first decided about; now, if it never was. */
+function requestedAt(pass: Pass, s: Subject, promotion: Digest): string {
+  const last = appStateOf(pass.batch.state, s.environment, s.application).lastDecision;
+  return last?.promotion === promotion ? last.requestedAt : pass.batch.asOf;
+}
+
+/** The generated artifacts of DESIGN §8; they derive from the decision and go into the same commit. */
+function allowArtifacts(pass: Pass, planned: Planned, input: DecisionInput, decision: Decision): PromotionDecisionPredicate['artifacts'] {
+  const { batch } = pass;
+  const store = (name: string, bytes: Uint8Array): { name: string; digest: Digest } => ({ name, digest: batch.artifact(bytes) });
+  const list = planned.plan?.ok === true ? planned.plan.artifacts.map(({ name, digest }) => ({ name, digest })) : [];
+  const evidence = canonicalBytes({ type: 'stella/release-evidence/v1', input, decision } as unknown as JsonObject);
+  const runs = planned.material.plan?.runs ?? null;
+  const stickers = [];
+  if (runs !== null) stickers.push(store(STICKER, sticker(runs, input, decision, input.lock)));
+  const before = input.state.runs === null ? null : readRuns(batch.lookup(input.state.runs));
+  if (before !== null) stickers.push(store(PREVIOUS_STICKER, sticker(before, input, decision, before.lock)));
+  return [...list, store(EVIDENCE_FILE, evidence), ...stickers].sort((a, b) => compareText(a.name, b.name));
+}
+
+function readRuns(bytes: Uint8Array | undefined): Runs | null {
+  return bytes === undefined ? null : ((parseCanonicalJson(bytes) as Runs | undefined) ?? null);
+}
+
+function sticker(runs: Runs, input: DecisionInput, decision: Decision, lock: Digest | null): Uint8Array {
+  if (lock === null || decision.promotionDigest === null) throw new Error('an allow without lock and promotion digest has no sticker');
+  return renderSticker({
+    environment: input.environment, application: input.application, release: runs.release, lock, components: runs.components.map(({ name, digest }) => ({ name, digest })),
+    generation: decision.generation, promotion: decision.promotionDigest, decidedAt: input.asOf, requesters: input.requesters.people,
+    approvers: [...new Set(input.approvals.filter((a) => decision.consumes.includes(a.document)).map((a) => a.principal))].sort(compareText),
+  });
+}
+
+/** What `status` and the API say about a subject. */
+function reportState(pass: Pass, s: Subject, promotion: DocumentOf<'Promotion'> | null, made: { readonly decision: Decision; readonly input: DecisionInput } | null): void {
+  const name = `${s.environment}/${s.application}`;
+  const app = appStateOf(pass.batch.state, s.environment, s.application);
+  const set = (type: 'Ready' | 'Reconciling', reason: 'Deployed' | 'Waiting' | 'Refused' | 'Running', message: string): void => {
+    pass.conditions.set({ kind: 'Promotion', name, type: 'Ready', status: type === 'Ready' ? 'True' : 'False', reason, message });
+  };
+  if (promotion === null) return pass.conditions.clear('Promotion', name, 'Ready');
+  if (app.openRun !== null && (made === null || made.decision.promotionDigest === app.openRun.promotionDigest)) return set('Reconciling', 'Running', `release ${app.openRun.release ?? 'none'} is being deployed`);
+  if (made === null) return set('Ready', 'Deployed', app.release === null ? 'nothing is deployed, as declared' : `release ${app.release} is deployed`);
+  const open = made.decision.gates.filter((g) => g.outcome !== 'passed');
+  const lines = explainDecision(made.decision, made.input).map((line) => line.text);
+  set('Reconciling', made.decision.outcome === 'refuse' ? 'Refused' : 'Waiting', open.length === 0 ? 'allowed' : lines.slice(0, 3).join('; '));
+}
+

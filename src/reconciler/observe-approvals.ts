@@ -1,0 +1,89 @@
+import { canonicalBytes, type JsonObject } from '../core/model/canonical-json.ts';
+import type { CommitId } from '../core/model/commit-id.ts';
+import { digestOfBytes } from '../core/model/digest.ts';
+import { documentDigest, documentPreimage, type DocumentOf } from '../core/model/documents.ts';
+import { limits } from '../core/model/limits.ts';
+import { compareText } from '../core/model/names.ts';
+import { documentsOf } from '../core/desired/desired-state.ts';
+import { allInForce, approvalKey, type LogState } from '../core/evidence/log-state.ts';
+import type { Observation } from '../core/evidence/records.ts';
+import { verifyDocumentSignature } from '../core/commit/document-signature.ts';
+import { keyRingOf, type KeyRing } from '../core/trust/key-ring.ts';
+import type { DocumentParser } from '../ports/document-parser.ts';
+import type { GitReader } from '../ports/git-reader.ts';
+import { parseChanges } from './declarations.ts';
+import type { Pass } from './pass.ts';
+
+export const APPROVAL_BRANCHES = 'refs/heads/stella/approvals/';
+
+type Observed = { readonly observation: Extract<Observation, { type: 'approval' }>; readonly bytes: Uint8Array };
+
+/** Puts approvals that the log has not seen into the batch, sorted by digest. @returns how many came from strangers */
+export function observeApprovals(pass: Pass, documents: readonly DocumentOf<'Approval'>[]): number {
+  const { batch } = pass;
+  const ring = keyRingOf(allInForce(batch.state, 'Principal'));
+  let strangers = 0;
+  const found = new Map<string, Observed>();
+  for (const document of documents) {
+    const known = observationsOf(document, ring, batch.state);
+    // T31: strangers' candidates are counted only; junk does not grow the log.
+    if (known === null) strangers += 1;
+    else for (const one of known) found.set(approvalKey(one.observation.document, one.observation.fingerprint), one);
+  }
+  for (const { observation, bytes } of [...found.values()].sort((a, b) => compareText(a.observation.artifact, b.observation.artifact))) {
+    batch.artifact(bytes);
+    batch.add({ type: 'observation', predicate: observation });
+  }
+  return strangers;
+}
+
+/** Observations of every signature by a principal in force that is new to the log; null when no principal signed. */
+function observationsOf(document: DocumentOf<'Approval'>, ring: KeyRing, state: LogState): readonly Observed[] | null {
+  const preimage = documentPreimage(document);
+  const digest = documentDigest(document);
+  const { environment, application, type, action, digest: approves } = document.spec;
+  const result: Observed[] = [];
+  let known = false;
+  for (const signature of document.signatures ?? []) {
+    const outcome = verifyDocumentSignature({ preimage, armoured: signature.signature, namespace: 'stella-approval' });
+    const holder = outcome.signed ? ring.get(outcome.signer.fingerprint) : undefined;
+    if (!outcome.signed || holder === undefined) continue;
+    known = true;
+    if (state.approvalKeys.has(approvalKey(digest, outcome.signer.fingerprint))) continue;
+    const bytes = canonicalBytes({ ...document, signatures: [signature] } as unknown as JsonObject);
+    const subject = environment === undefined || application === undefined ? null : { environment, application };
+    const observation = {
+      type: 'approval', action, document: digest, artifact: digestOfBytes(bytes), approves: { type, digest: approves }, subject,
+      principal: holder.principal.metadata.name, fingerprint: outcome.signer.fingerprint, payload: outcome.payloadDigest,
+    } as const;
+    result.push({ observation, bytes });
+  }
+  return known ? result : null;
+}
+
+/** Approvals that lie on the target branch; after the first pass only those that changed. */
+export function approvalsOnTip(pass: Pass): readonly DocumentOf<'Approval'>[] {
+  const { state, changedKeys } = pass.loaded;
+  const changed = changedKeys.filter((key) => key.startsWith('Approval/'));
+  if (changed.length === 0) return [];
+  return documentsOf(state, 'Approval').filter((e) => changed.includes(e.key)).map((e) => e.document as unknown as DocumentOf<'Approval'>);
+}
+
+/** A branch on which somebody left approvals, and what lies on it. */
+export type ApprovalBranch = { readonly ref: string; readonly commit: CommitId; readonly documents: readonly DocumentOf<'Approval'>[] };
+
+/**
+ * Reads approval branches at the tips that were fetched. Only files below `approvals/` are looked at, so a branch that grew
+ * out of the target branch costs no more than one that did not.
+ */
+export async function readApprovalBranches(reader: GitReader, parser: DocumentParser, branches: readonly { readonly ref: string; readonly commit: CommitId }[]): Promise<readonly ApprovalBranch[]> {
+  const read: ApprovalBranch[] = [];
+  for (const { ref, commit } of branches.slice(0, limits.approvalBranches)) {
+    const { entries } = await reader.readTree(commit, { under: 'approvals' });
+    const changes = entries.slice(0, limits.documentsPerFile).map((e) => ({ path: e.path, oldBlob: null, newBlob: e.blob, oldMode: null, newMode: e.mode }));
+    const files = await parseChanges(reader, parser, changes);
+    const documents = files.flatMap(({ parsed }) => parsed?.documents ?? []).flatMap(({ document }) => (document.kind === 'Approval' ? [document] : []));
+    read.push({ ref, commit, documents });
+  }
+  return read;
+}

@@ -1,0 +1,32 @@
+import type { CommitId } from '../core/model/commit-id.ts';
+import type { DocumentOf } from '../core/model/documents.ts';
+import type { DigestResolver } from '../ports/digest-resolver.ts';
+import type { DocumentParser } from '../ports/document-parser.ts';
+import type { GitReader } from '../ports/git-reader.ts';
+import type { ArtifactCache } from './artifact-cache.ts';
+import type { Conditions } from './conditions.ts';
+import type { Loaded } from './declarations.ts';
+import type { LogBatch } from './log-batch.ts';
+import type { TouchingCommits } from './touching-commits.ts';
+
+/** Resolver of a registry Integration in force, and the repository's name inside that registry. */
+export type ResolveRegistry = (integration: DocumentOf<'Integration'>) => Promise<DigestResolver> | DigestResolver;
+
+/** Everything that the steps of one reconcile share. Steps read the tip and the log's state, add records to the batch, and set conditions. */
+export type Pass = {
+  readonly tip: CommitId;
+  readonly targetRef: string;
+  readonly loaded: Loaded;
+  readonly batch: LogBatch;
+  readonly reader: GitReader;
+  readonly parser: DocumentParser;
+  readonly artifacts: ArtifactCache;
+  /** Tip of the evidence branch that the batch builds on; null before genesis. */
+  readonly evidenceTip: CommitId | null;
+  readonly touching: TouchingCommits;
+  readonly registry: ResolveRegistry;
+  readonly conditions: Conditions;
+  /** True when tags that are locked already should be looked at again. */
+  readonly pollTags: boolean;
+};
+

@@ -1,0 +1,93 @@
+import type { CommitId } from '../core/model/commit-id.ts';
+import { digestOfBytes, type Digest } from '../core/model/digest.ts';
+import { documentKey, type DocumentOf } from '../core/model/documents.ts';
+import { limits } from '../core/model/limits.ts';
+import type { FileRef, Lock, Operation } from '../core/model/preimages.ts';
+import type { DecisionMaterial } from '../core/decision/build-input.ts';
+import type { DecisionInput } from '../core/decision/types.ts';
+import type { DesiredState } from '../core/desired/desired-state.ts';
+import { appStateOf, type LogState } from '../core/evidence/log-state.ts';
+import { makePlan, type PlanResult } from '../core/release/plan.ts';
+import type { DocumentParser } from '../ports/document-parser.ts';
+import type { GitReader } from '../ports/git-reader.ts';
+import type { ArtifactCache } from './artifact-cache.ts';
+import type { TouchingCommits } from './touching-commits.ts';
+
+/** What planning one subject needs, on a server and in a clone alike. */
+export type PlanningWorld = {
+  readonly state: LogState;
+  readonly desired: DesiredState;
+  readonly tip: CommitId;
+  readonly reader: GitReader;
+  readonly parser: DocumentParser;
+  readonly artifacts: ArtifactCache;
+  readonly evidenceTip: CommitId | null;
+  readonly touching: TouchingCommits;
+  /** Artifacts of the batch in hand, then those of the log. */
+  readonly lookup: (digest: Digest) => Uint8Array | undefined;
+};
+
+export type Subject = { readonly environment: string; readonly application: string };
+export type Planned = {
+  readonly material: DecisionMaterial;
+  readonly lock: Lock | null;
+  readonly configuration: DocumentOf<'Configuration'> | null;
+  readonly plan: PlanResult | null;
+  readonly files: readonly ShippedFile[];
+};
+export type ShippedFile = FileRef & { readonly bytes: Uint8Array };
+
+/** Reads files of a commit by path. A path that is not there, is no file, or is too large is named in `faults`. */
+export async function readFiles(reader: GitReader, tip: CommitId, paths: readonly string[]): Promise<{ readonly files: readonly ShippedFile[]; readonly faults: readonly string[] }> {
+  const files: ShippedFile[] = [];
+  const faults: string[] = [];
+  for (const path of paths) {
+    const { entries } = await reader.readTree(tip, { under: path });
+    const entry = entries.find((e) => e.path === path);
+    const isFile = entry !== undefined && (entry.mode === '100644' || entry.mode === '100755');
+    const object = isFile ? (await reader.readBlobs([entry.blob], limits.shippedFileBytes)).get(entry.blob) : undefined;
+    if (object?.ok === true) files.push({ path, digest: digestOfBytes(object.bytes), mode: entry?.mode === '100755' ? 0o755 : 0o644, bytes: object.bytes });
+    else faults.push(object?.code === 'Oversize' ? `${path} is larger than ${limits.shippedFileBytes} bytes` : `${path} is not a file of the repository`);
+  }
+  return { files, faults };
+}
+
+/** The Configuration of a subject at the tip; null when there is none that can be used. */
+export function configurationOf(desired: DesiredState, s: Subject): DocumentOf<'Configuration'> | null {
+  const entry = desired.usable.Configuration.get(documentKey('Configuration', `${s.environment}/${s.application}`));
+  return entry === undefined ? null : (entry.document as unknown as DocumentOf<'Configuration'>);
+}
+
+/**
+ * Gathers everything that the decision about one promotion is made from: lock, configuration, plan, and who touched them.
+ * @param lock instead of the recorded one, to see what a lock that is not recorded yet would give
+ */
+export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion: DocumentOf<'Promotion'>, options: { readonly ended?: DecisionInput['ended']; readonly lock?: Lock } = {}): Promise<Planned> {
+  const { state, desired } = world;
+  const operation: Operation = promotion.spec.state === 'absent' ? 'remove' : 'promote';
+  const release = operation === 'promote' ? (promotion.spec.release ?? null) : null;
+  const lock = options.lock ?? state.locks.get(`${s.application}/${release ?? ''}`)?.lock ?? null;
+  const configuration = configurationOf(desired, s);
+  const problems: DecisionInput['problems'][number][] = [];
+  if (operation === 'promote' && lock === null) problems.push({ code: 'LockMissing', detail: `release ${s.application}/${release ?? ''} is not locked` });
+  if (operation === 'remove' && appStateOf(state, s.environment, s.application).lock === null) problems.push({ code: 'NothingToRemove', detail: 'nothing is deployed' });
+  const path = configuration?.spec.override;
+  const shipped = path === undefined ? { files: [], faults: [] } : await readFiles(world.reader, world.tip, [path]);
+  if (lock !== null && world.evidenceTip !== null) await world.artifacts.load(world.evidenceTip, lock.snapshot.files.map((f) => f.digest));
+  const canPlan = operation === 'remove' || lock !== null;
+  const plan = canPlan ? makePlan({
+    state, ...s, operation, lock: operation === 'remove' ? null : lock, configuration: operation === 'remove' ? null : configuration, override: shipped.files[0] ?? null,
+    file: world.lookup, parseCompose: (bytes) => world.parser.parseCompose(bytes),
+  }) : null;
+  if (plan !== null && !plan.ok) problems.push({ code: plan.code, detail: shipped.faults[0] ?? plan.detail });
+  const from = appStateOf(state, s.environment, s.application).succeededTip ?? state.genesisTip;
+  const commits = await world.touching.find(from, world.tip, { ...s, release, configurationFiles: path === undefined ? [] : [path] });
+  const material: DecisionMaterial = { ...s, promotion, ended: options.ended ?? null, plan: plan?.ok === true ? plan.plan : null, problems, commits };
+  return { material, lock: operation === 'remove' ? null : lock, configuration, plan, files: shipped.files };
+}
+
+/** Digests of the approvals and snapshot files that a decision about `s` looks up. */
+export function approvalArtifacts(state: LogState, s: Subject): readonly Digest[] {
+  return appStateOf(state, s.environment, s.application).approvals;
+}
+

@@ -1,0 +1,113 @@
+import type { BlobId, CommitId } from '../core/model/commit-id.ts';
+import { documentKey, type DocumentKey } from '../core/model/documents.ts';
+import { limits } from '../core/model/limits.ts';
+import { mergeWrote, type TouchingCommit } from '../core/trust/requesters.ts';
+import type { DocumentParser } from '../ports/document-parser.ts';
+import type { GitReader, LogEntry, PathChange } from '../ports/git-reader.ts';
+import { isDocumentPath, parseChanges } from './declarations.ts';
+
+/** Paths and documents that one commit itself changed (T26). */
+type Touch = { readonly keys: ReadonlySet<DocumentKey>; readonly paths: ReadonlySet<string> };
+
+const NONE: ReadonlyMap<string, PathChange> = new Map();
+
+export type Interest = { readonly environment: string; readonly application: string; readonly release: string | null; readonly configurationFiles: readonly string[] };
+
+/** Finds who changed what a promotion runs. What a commit touched is a fact about the commit, so it is kept by its id. */
+export class TouchingCommits {
+  readonly #reader: GitReader;
+  readonly #parser: DocumentParser;
+  readonly #touches = new Map<CommitId, Touch>();
+
+  constructor(reader: GitReader, parser: DocumentParser) {
+    this.#reader = reader;
+    this.#parser = parser;
+  }
+
+  /**
+   * Commits reachable from `to` and not from `from` that by T26 changed the Promotion, the Release, or the Configuration and its
+   * files, oldest first, with their raw bytes (T19).
+   * @throws GitError `LimitExceeded` for more than `limits.requesterCommits` commits
+   */
+  async find(from: CommitId | null, to: CommitId, interest: Interest): Promise<readonly TouchingCommit[]> {
+    return this.#walk(from, to, (touch) => partsOf(touch, interest));
+  }
+
+  /** Commits after `from` that themselves changed the document `key`, with their raw bytes. */
+  async findDocument(from: CommitId | null, to: CommitId, key: DocumentKey): Promise<readonly Pick<TouchingCommit, 'commit' | 'raw'>[]> {
+    return this.#walk(from, to, (touch) => (touch.keys.has(key) ? ['promotion'] : []));
+  }
+
+  async #walk(from: CommitId | null, to: CommitId, parts: (touch: Touch) => TouchingCommit['touched']): Promise<readonly TouchingCommit[]> {
+    if (from === to) return [];
+    const entries = await this.#reader.log(from, to, limits.requesterCommits);
+    const found: { commit: CommitId; touched: TouchingCommit['touched'] }[] = [];
+    for (const entry of entries) {
+      const touched = parts(await this.#touchOf(entry));
+      if (touched.length > 0) found.push({ commit: entry.commit, touched });
+    }
+    const raw = await this.#reader.readCommits(found.map((f) => f.commit));
+    return found.map(({ commit, touched }) => {
+      const object = raw.get(commit);
+      // A commit whose bytes cannot be had is one by nobody we know: its empty bytes do not verify (T12).
+      return { commit, touched, raw: object?.ok === true ? object.bytes : new Uint8Array() };
+    });
+  }
+
+  async #touchOf(entry: LogEntry): Promise<Touch> {
+    const known = this.#touches.get(entry.commit);
+    if (known !== undefined) return known;
+    const changes = await this.#ownChanges(entry);
+    const keys = new Set<DocumentKey>();
+    const documents = changes.filter((c) => isDocumentPath(c.path));
+    for (const side of [documents, documents.map(reversed)]) {
+      for (const { parsed } of await parseChanges(this.#reader, this.#parser, side.filter((c) => c.newBlob !== null))) {
+        for (const { document } of parsed?.documents ?? []) keys.add(documentKey(document.kind, document.metadata.name));
+        for (const { subject } of parsed?.problems ?? []) if (subject !== undefined) keys.add(subject);
+      }
+    }
+    const touch = { keys, paths: new Set(changes.map((c) => c.path)) };
+    const oldest = this.#touches.size >= limits.requesterCommits ? this.#touches.keys().next().value : undefined;
+    if (oldest !== undefined) this.#touches.delete(oldest);
+    this.#touches.set(entry.commit, touch);
+    return touch;
+  }
+
+  async #ownChanges({ commit, parents }: LogEntry): Promise<readonly PathChange[]> {
+    const [ours, theirs, third] = parents;
+    if (ours === undefined) return (await this.#reader.diff(null, commit)).changes;
+    // T26: an octopus merge is content by its signer, all of it.
+    if (theirs === undefined || third !== undefined) return (await this.#reader.diff(ours, commit)).changes;
+    const base = await this.#reader.mergeBase(ours, theirs);
+    if (base === null) return (await this.#reader.diff(ours, commit)).changes;
+    return this.#mergeChanges(base, ours, theirs, commit);
+  }
+
+  async #mergeChanges(base: CommitId, ours: CommitId, theirs: CommitId, result: CommitId): Promise<readonly PathChange[]> {
+    const sides = await Promise.all([ours, theirs, result].map(async (side) => new Map((await this.#reader.diff(base, side)).changes.map((c) => [c.path, c]))));
+    const [byOurs = NONE, byTheirs = NONE, byResult = NONE] = sides;
+    const written: PathChange[] = [];
+    for (const path of new Set([...byOurs.keys(), ...byTheirs.keys(), ...byResult.keys()])) {
+      const base = (byOurs.get(path) ?? byTheirs.get(path) ?? byResult.get(path))?.oldBlob ?? null;
+      const at = (side: ReadonlyMap<string, PathChange>): BlobId | null => (side.has(path) ? (side.get(path)?.newBlob ?? null) : base);
+      if (!mergeWrote({ base, ours: at(byOurs), theirs: at(byTheirs), result: at(byResult) })) continue;
+      const own = byOurs.get(path);
+      written.push({ path, oldBlob: at(byOurs), newBlob: at(byResult), oldMode: own?.newMode ?? null, newMode: byResult.get(path)?.newMode ?? own?.oldMode ?? '100644' });
+    }
+    return written;
+  }
+}
+
+function reversed(c: PathChange): PathChange {
+  return { path: c.path, oldBlob: c.newBlob, newBlob: c.oldBlob, oldMode: c.newMode, newMode: c.oldMode ?? '100644' };
+}
+
+function partsOf(touch: Touch, interest: Interest): TouchingCommit['touched'] {
+  const subject = `${interest.environment}/${interest.application}`;
+  const parts: TouchingCommit['touched'][number][] = [];
+  if (touch.keys.has(documentKey('Promotion', subject))) parts.push('promotion');
+  if (interest.release !== null && touch.keys.has(documentKey('Release', `${interest.application}/${interest.release}`))) parts.push('release');
+  const configured = touch.keys.has(documentKey('Configuration', subject)) || interest.configurationFiles.some((path) => touch.paths.has(path));
+  if (configured) parts.push('configuration');
+  return parts;
+}
