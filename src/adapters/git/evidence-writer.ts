@@ -7,7 +7,7 @@ import { EvidenceTrees } from './evidence-tree.ts';
 import { findGitFolder, gitCommand, type GitFolder, type GitSettings } from './git-folder.ts';
 import { parseRefName } from './hardened-git.ts';
 import { writeLooseObjects } from './loose-objects.ts';
-import { ObjectStore } from './object-store.ts';
+import { ObjectStore, objectIdOf } from './object-store.ts';
 import { RefUpdater, type RefMove } from './ref-updater.ts';
 
 /**
@@ -45,8 +45,8 @@ class NativeEvidenceBranch implements EvidenceBranch {
     return this.#inTurn(() => this.#append(request));
   }
 
-  moveTo(from: CommitId | null, to: CommitId): Promise<RefMove> {
-    if (!isObjectId(to) || (from !== null && !isObjectId(from))) throw new GitError('InvalidName', 'A branch moves between commit ids.');
+  moveTo(from: CommitId | null, to: CommitId | null): Promise<RefMove> {
+    if ((to !== null && !isObjectId(to)) || (from !== null && !isObjectId(from))) throw new GitError('InvalidName', 'A branch moves between commit ids.');
     return this.#inTurn(() => this.#refs.move(this.ref, from, to));
   }
 
@@ -55,18 +55,16 @@ class NativeEvidenceBranch implements EvidenceBranch {
     // Looked at first so that a lost race writes nothing; decided by the compare-and-swap at the end.
     const actual = await this.#refs.read(this.ref);
     if (actual !== parent) return { ok: false, code: 'RefMoved', actual };
-    const blobs = await this.#write(files.map(({ bytes }) => ({ type: 'blob' as const, bytes })));
-    const puts = files.map(({ path }, i) => ({ path, blob: blobs[i] as BlobId }));
+    const format = this.#folder.objectFormat;
+    const blobs = files.map(({ bytes }) => ({ type: 'blob' as const, bytes }));
+    const puts = files.map(({ path, bytes }) => ({ path, blob: objectIdOf(format, 'blob', bytes) as BlobId }));
     const { root, trees } = await this.#trees.change(parent === null ? null : await this.#treeOf(parent), puts, deletes);
-    const commitBytes = await signedCommit(root, request, this.#folder.objectFormat === 'sha1' ? 'gpgsig' : 'gpgsig-sha256');
-    await this.#write(trees);
-    const [commit] = (await this.#write([{ type: 'commit', bytes: commitBytes }])) as CommitId[];
-    const moved = await this.#refs.move(this.ref, parent, commit as CommitId);
-    return moved.ok ? { ok: true, commit: commit as CommitId, tree: root } : moved;
-  }
-
-  #write(objects: Parameters<typeof writeLooseObjects>[2]): ReturnType<typeof writeLooseObjects> {
-    return writeLooseObjects(join(this.#folder.commonFolder, 'objects'), this.#folder.objectFormat, objects);
+    const bytes = await signedCommit(root, request, format === 'sha1' ? 'gpgsig' : 'gpgsig-sha256');
+    // All in one go, so that the disk is waited for once: nothing leads to them before the branch moves.
+    await writeLooseObjects(join(this.#folder.commonFolder, 'objects'), format, [...blobs, ...trees, { type: 'commit', bytes }]);
+    const commit = objectIdOf(format, 'commit', bytes) as CommitId;
+    const moved = await this.#refs.move(this.ref, parent, commit);
+    return moved.ok ? { ok: true, commit, tree: root } : moved;
   }
 
   async #treeOf(commit: CommitId): Promise<TreeId> {
@@ -87,7 +85,6 @@ class NativeEvidenceBranch implements EvidenceBranch {
 async function signedCommit(tree: TreeId, request: EvidenceAppend, header: string): Promise<Uint8Array> {
   const { parent, author, at, message, sign } = request;
   const seconds = Math.floor(at.getTime() / 1000);
-  // eslint-disable-next-line no-control-regex
   const isBroken = /[<>\u0000-\u001f]/.test(author.name + author.email) || author.name.trim() === '' || !Number.isSafeInteger(seconds) || seconds < 0;
   if (isBroken || message.includes('\0') || message.trim() === '') throw new GitError('InvalidName', 'An evidence commit needs an author, a date and a message without control characters.');
   const person = `${author.name} <${author.email}> ${seconds} +0000`;

@@ -103,7 +103,6 @@ const invalid = (what: string, remedy: string): never => {
  * @throws GitError `InvalidName`
  */
 export function parseRemoteUrl(text: string): RemoteUrl {
-  // eslint-disable-next-line no-control-regex
   if (text === '' || text !== text.trim() || text.length > limits.gitUrlChars || /[\u0000-\u001f\u007f]/.test(text)) {
     return invalid('The Git URL is empty, too long or holds control characters', 'Write a path, or an ssh, https or file URL.');
   }
@@ -148,7 +147,6 @@ export function parseRefName(name: string): string {
     name.length <= limits.refNameChars &&
     !name.endsWith('/') &&
     !name.endsWith('.') &&
-    // eslint-disable-next-line no-control-regex
     !/[\u0000-\u0020\u007f~^:?*[\\]|\.\.|@\{|\/\//.test(name) &&
     name.split('/').every((part) => part !== '' && !part.startsWith('.') && !part.endsWith('.lock'));
   if (!ok) return invalid(`${JSON.stringify(name.slice(0, 200))} is not a full reference name`, 'Write it as refs/heads/<branch>.');

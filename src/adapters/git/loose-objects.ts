@@ -18,25 +18,22 @@ const PARALLEL_WRITES = 8;
 /**
  * Writes objects as loose files so that they survive a power cut: content first (temporary file, fsync), then the name (rename,
  * fsync of the folder). An object that is there already is left as it is.
- * @returns ids in the order of `objects`.
  * @throws GitError `DiskFull`, `ReadOnly`; no temporary file is left.
  */
-export async function writeLooseObjects(objectsFolder: string, format: ObjectFormat, objects: readonly NewObject[]): Promise<ObjectId[]> {
-  const ids = objects.map(({ type, bytes }) => objectIdOf(format, type, bytes));
-  const missing = new Map(objects.map((object, i) => [ids[i] as ObjectId, object]));
+export async function writeLooseObjects(objectsFolder: string, format: ObjectFormat, objects: readonly NewObject[]): Promise<void> {
+  const wanted = new Map(objects.map((object) => [objectIdOf(format, object.type, object.bytes), object]));
   try {
-    const queue = [...missing];
+    const queue = [...wanted];
     const workers = Array.from({ length: Math.min(PARALLEL_WRITES, queue.length) }, async () => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) await writeOne(objectsFolder, next[0], next[1]);
     });
     // All of them, so that no temporary file is still being written when the error is reported.
     for (const outcome of await Promise.allSettled(workers)) if (outcome.status === 'rejected') throw outcome.reason;
-    const folders = new Set([...missing.keys()].map((id) => join(objectsFolder, id.slice(0, 2))));
+    const folders = new Set([...wanted.keys()].map((id) => join(objectsFolder, id.slice(0, 2))));
     await Promise.all([objectsFolder, ...folders].map(syncFolder));
   } catch (error) {
     throw diskError(error);
   }
-  return ids;
 }
 
 async function writeOne(objectsFolder: string, id: ObjectId, { type, bytes }: NewObject): Promise<void> {
@@ -53,8 +50,11 @@ async function writeOne(objectsFolder: string, id: ObjectId, { type, bytes }: Ne
     } finally {
       await handle.close();
     }
-    await mkdir(dirname(file), { recursive: true });
-    await rename(temporary, file);
+    await rename(temporary, file).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      await mkdir(dirname(file), { recursive: true });
+      await rename(temporary, file);
+    });
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;

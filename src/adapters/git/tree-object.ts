@@ -55,7 +55,6 @@ export function parsePath(latin1: string): { readonly ok: true; readonly path: s
   const bytes = Buffer.from(latin1, 'latin1');
   const path = bytes.toString('utf8');
   if (!Buffer.from(path, 'utf8').equals(bytes)) return { ok: false, unreadable: { shown: shown(latin1), reason: 'NotUtf8' } };
-  // eslint-disable-next-line no-control-regex
   const unsafe = /[\u0000-\u001f\u007f]/.test(latin1) || path.split('/').some((part) => ['', '.', '..', '.git'].includes(part.toLowerCase()));
   return unsafe ? { ok: false, unreadable: { shown: shown(latin1), reason: 'Unsafe' } } : { ok: true, path };
 }
