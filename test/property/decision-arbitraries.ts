@@ -1,0 +1,91 @@
+import fc from 'fast-check';
+import type { Approver, CountedApproval, DecisionInput, SourceFact } from '../../src/core/decision/types.ts';
+import { formatInstant } from '../../src/core/model/instant.ts';
+import type { Clause } from '../../src/core/model/preimages.ts';
+import { approval, AS_OF, digest, inputOf } from '../core/decision/inputs.ts';
+
+const START = Date.parse(AS_OF);
+const people = ['ann', 'bob', 'cid', 'dan', 'eve', 'rita'] as const;
+const roles = ['qa', 'sre', 'owner'] as const;
+
+export const arbitraryPerson = fc.constantFrom(...people);
+const arbitraryRoles = fc.subarray([...roles]);
+/** Within an hour of the usual moment of judgement. */
+export const arbitraryInstant = fc.integer({ min: -3_600, max: 3_600 }).map((seconds) => formatInstant(START + seconds * 1000));
+
+export const arbitraryApproval: fc.Arbitrary<CountedApproval> = fc
+  .record({ who: arbitraryPerson, number: fc.nat(2), no: fc.integer({ min: 0, max: 9 }), expires: fc.option(arbitraryInstant) })
+  .map(({ who, number, no, expires }) => approval(who, { number, action: no === 0 ? 'reject' : 'approve', expires }));
+
+export const arbitraryClause: fc.Arbitrary<Clause> = fc.record({
+  origin: fc.constantFrom('root', 'environment', 'target', 'application'),
+  name: fc.constantFrom('prod', 'shop'),
+  people: fc.nat(3),
+  roles: arbitraryRoles.chain((some) => fc.tuple(...some.map((role) => fc.nat(2).map((count) => ({ role, count }))))),
+  authorNeverApproves: fc.boolean(),
+  unknownRequester: fc.constantFrom('deny', 'one-more'),
+});
+
+const arbitraryApprovers: fc.Arbitrary<readonly Approver[]> = fc
+  .subarray([...people], { minLength: 3 })
+  .chain((some) => fc.tuple(...some.map((principal) => arbitraryRoles.map((held) => ({ principal, roles: held })))));
+
+const arbitrarySource: fc.Arbitrary<SourceFact> = fc.record({
+  environment: fc.constantFrom('staging', 'canary', 'qa'), soakSeconds: fc.nat(3_600), succeededAt: fc.option(arbitraryInstant),
+});
+
+/** Inputs of which about a third are allowed, so that laws about losing an allow are really tried. */
+export const arbitraryInput: fc.Arbitrary<DecisionInput> = fc
+  .record({
+    clauses: fc.array(arbitraryClause, { maxLength: 3 }),
+    approvers: arbitraryApprovers,
+    approvals: fc.array(arbitraryApproval, { maxLength: 12 }),
+    requesters: fc.record({ people: fc.subarray(['rita', 'eve']), unknown: fc.constantFrom(0, 0, 0, 1) }),
+    sources: fc.array(arbitrarySource, { maxLength: 2 }),
+    freezes: fc.oneof({ weight: 9, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.subarray(['f1', 'f2']) }),
+    allowSeconds: fc.nat(7_200),
+  })
+  .map((more) => inputOf(more));
+
+const wild = fc.oneof(fc.integer(), fc.double(), fc.maxSafeInteger());
+const wildText = fc.string({ unit: 'binary' });
+const wildDigest = wildText.map(digest);
+const wildList = <T>(item: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(item, { maxLength: 4 });
+
+/** Whatever the type lets through: times that are none, floats, lone surrogates, names that clash. */
+export const arbitraryWildInput: fc.Arbitrary<DecisionInput> = fc.record({
+  type: fc.constant('stella/decision-input/v1' as const), rules: fc.constant(1 as const), logId: wildDigest, tenant: wildText, environment: wildText, application: wildText,
+  operation: fc.constantFrom('promote', 'remove'), release: fc.option(wildText), attempt: wild, promotion: wildDigest,
+  ended: fc.constantFrom(null, 'Superseded', 'Withdrawn'), lock: fc.option(wildDigest), plan: fc.option(wildDigest), runs: fc.option(wildDigest), promotionDigest: fc.option(wildDigest),
+  problems: wildList(fc.record({ code: fc.constantFrom('LockMissing', 'PlanInvalid', 'NothingToRemove'), detail: wildText })),
+  state: fc.record({ generation: wild, lock: fc.option(wildDigest), runs: fc.option(wildDigest), clean: fc.boolean(), otherRunOpen: fc.option(wildDigest), closed: fc.boolean() }),
+  clauses: wildList(
+    fc.record({
+      origin: fc.constantFrom('root', 'environment', 'target', 'application'), name: wildText, people: wild,
+      roles: wildList(fc.record({ role: fc.oneof(wildText, fc.constant('qa')), count: wild })), authorNeverApproves: fc.boolean(), unknownRequester: fc.constantFrom('deny', 'one-more'),
+    }),
+  ),
+  approvers: wildList(fc.record({ principal: fc.oneof(wildText, arbitraryPerson), roles: wildList(fc.oneof(wildText, fc.constant('qa'))) })),
+  requesters: fc.record({ people: wildList(wildText), unknown: wild }),
+  approvals: wildList(
+    fc.record({
+      principal: fc.oneof(wildText, arbitraryPerson), document: wildDigest, payload: wildDigest, action: fc.constantFrom('approve', 'reject'), observedAt: wildText,
+      expires: fc.option(fc.oneof(wildText, arbitraryInstant)),
+    }),
+  ),
+  rejected: wildList(fc.record({ principal: wildText, document: wildDigest, code: fc.constantFrom('OtherDigest', 'Duplicate') })),
+  freezes: wildList(wildText),
+  sources: wildList(fc.record({ environment: wildText, soakSeconds: wild, succeededAt: fc.option(fc.oneof(wildText, arbitraryInstant)) })),
+  allowSeconds: wild, asOf: fc.oneof(wildText, arbitraryInstant),
+});
+
+/** The same input with every list in another order. */
+export function shuffled(input: DecisionInput): fc.Arbitrary<DecisionInput> {
+  const shuffle = <T>(list: readonly T[]): fc.Arbitrary<readonly T[]> => fc.shuffledSubarray([...list], { minLength: list.length });
+  const clauses = input.clauses.map((clause) => shuffle(clause.roles).map((order) => ({ ...clause, roles: order })));
+  const approvers = input.approvers.map((approver) => shuffle(approver.roles).map((order) => ({ ...approver, roles: order })));
+  return fc.record({
+    clauses: fc.tuple(...clauses).chain(shuffle), approvers: fc.tuple(...approvers).chain(shuffle), approvals: shuffle(input.approvals), freezes: shuffle(input.freezes),
+    sources: shuffle(input.sources), problems: shuffle(input.problems), people: shuffle(input.requesters.people),
+  }).map(({ people: requesters, ...lists }) => ({ ...input, ...lists, requesters: { people: requesters, unknown: input.requesters.unknown } }));
+}
