@@ -72,12 +72,11 @@ function readDatabase(reading: Reading): DatabaseConfig | null {
 function readConnection(reading: Reading): DatabaseConfig | null {
   const url = valueOf(reading, 'CONNECTIONSTRINGS__DEFAULT');
   if (url === null) return problem(reading, 'CONNECTIONSTRINGS__DEFAULT', 'is not set: STORAGE__DRIVER=postgres needs postgres://user:password@host:port/database');
-  const ownerUrl = valueOf(reading, 'CONNECTIONSTRINGS__MIGRATIONS') ?? url;
-  const settings = ['CONNECTIONSTRINGS__DEFAULT', 'CONNECTIONSTRINGS__MIGRATIONS'] as const;
-  [url, ownerUrl].forEach((given, index) => {
-    if (!isPostgresUrl(given)) problem(reading, settings[index] ?? settings[0], 'is not a connection string of the form postgres://user:password@host:port/database');
-  });
-  return { driver: 'postgres', url, ownerUrl };
+  const apart = valueOf(reading, 'CONNECTIONSTRINGS__MIGRATIONS');
+  const form = 'is not a connection string of the form postgres://user:password@host:port/database';
+  if (!isPostgresUrl(url)) problem(reading, 'CONNECTIONSTRINGS__DEFAULT', form);
+  if (apart !== null && !isPostgresUrl(apart)) problem(reading, 'CONNECTIONSTRINGS__MIGRATIONS', form);
+  return { driver: 'postgres', url, ownerUrl: apart ?? url };
 }
 
 function isPostgresUrl(text: string): boolean {
