@@ -6,6 +6,16 @@ export const limits = {
   documentsPerFile: 100,
   /** Nesting of one YAML document. */
   documentDepth: 40,
+  /** Entries in one mapping or list of a YAML file. */
+  documentEntries: 5_000,
+  /** Problems named for one document. */
+  problemsPerDocument: 20,
+  /** Aliases in one Compose file. */
+  composeAliases: 200,
+  /** Values in one Compose file after its aliases are followed. */
+  composeValues: 50_000,
+  /** Characters in all values of one Compose file after its aliases are followed. */
+  composeChars: 4 * 1024 * 1024,
   /** A file that is shipped to a target (deployment.files, override). */
   shippedFileBytes: 1024 * 1024,
   /** A raw Git commit object. */
@@ -62,6 +72,8 @@ export const limits = {
   approvalBranches: 1_000,
   /** Commits walked to find the requesters of one promotion. */
   requesterCommits: 10_000,
+  /** Commits of the target branch that are read at once. */
+  historyCommits: 1_000_000,
   /** Targets of one plan. */
   targetsPerPlan: 1_000,
   /** Allowed difference between an agent's clock and the reconciler's. */
@@ -116,4 +128,8 @@ export const limits = {
   /** The embedded Postgres: until it answers (crash recovery included), and until it has ended. */
   postgresStartMs: 60_000,
   postgresStopMs: 10_000,
+  /** One call of the Compose command. */
+  composeTimeoutMs: 600_000,
+  /** One image pulled by a container engine. */
+  pullTimeoutMs: 1_800_000,
 } as const;

@@ -1,0 +1,26 @@
+import { checkClaims } from './check-claims.ts';
+import { checkCycles } from './check-cycles.ts';
+import { checkKeys, type KeyIdentity } from './check-keys.ts';
+import { checkQuorums, type CanFillRoles } from './check-quorums.ts';
+import { checkReferences } from './check-references.ts';
+import { compareDiagnostics, type Diagnostic } from './diagnostic.ts';
+import type { DocumentLookup } from './document-lookup.ts';
+
+/** What the checks need from other stages of the core. */
+export type PolicyTools = { readonly keyIdentity: KeyIdentity; readonly canFillRoles: CanFillRoles };
+
+/**
+ * Configuration errors in a set of protected documents (T10, T11, T12, T17). A change that leaves a set with an error does
+ * not come into force; what was in force stays. Costs what protected documents there are.
+ * @param documents all protected documents as they would be in force together
+ * @returns sorted; a set without a diagnostic of severity error may be in force
+ */
+export function checkPolicy(documents: DocumentLookup, tools: PolicyTools): readonly Diagnostic[] {
+  return [
+    ...checkReferences(documents),
+    ...checkCycles(documents),
+    ...checkKeys(documents, tools.keyIdentity),
+    ...checkQuorums(documents, tools.canFillRoles),
+    ...checkClaims(documents),
+  ].sort(compareDiagnostics);
+}
