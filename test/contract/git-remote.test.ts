@@ -2,7 +2,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { directGitCommands, type GitCommand, type GitCommands } from '../../src/adapters/git/git-command.ts';
-import { forkGitHelper } from '../../src/adapters/git/git-helper.ts';
+import { forkGitLauncher } from '../../src/adapters/git/git-launcher.ts';
 import { openMirror, type Mirror, type MirrorOptions } from '../../src/adapters/git/mirror.ts';
 import type { GitCredential } from '../../src/adapters/git/native-git-remote.ts';
 import { parseCommitId, type CommitId } from '../../src/core/model/commit-id.ts';
@@ -17,14 +17,14 @@ const BEARER: GitCredential = { kind: 'bearer', token: 'very-secret-bearer' };
 const ENVIRONMENT = { PATH: process.env['PATH'], HOME: process.env['HOME'] };
 const open: (() => Promise<unknown>)[] = [];
 /** Started when first needed and shared, as in a server. */
-const shared: { helper: GitCommands | null; sshd: Promise<ScratchSshd> | null } = { helper: null, sshd: null };
+const shared: { launcher: GitCommands | null; sshd: Promise<ScratchSshd> | null } = { launcher: null, sshd: null };
 
 afterAll(async () => {
-  await shared.helper?.close();
+  await shared.launcher?.close();
   await (await shared.sshd)?.stop();
 });
 
-const throughHelper = (): GitCommands => (shared.helper ??= forkGitHelper());
+const throughLauncher = (): GitCommands => (shared.launcher ??= forkGitLauncher());
 
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();
@@ -62,10 +62,10 @@ const MAIN = '+refs/heads/main:refs/remotes/origin/main';
 
 const kinds: readonly (readonly [string, Kind])[] = [
   ['a path', { url: 'path', commands: directGitCommands }],
-  ['a file URL, through the helper process', { url: 'file', commands: throughHelper }],
+  ['a file URL, through the launcher process', { url: 'file', commands: throughLauncher }],
   ['ssh', { url: 'ssh', commands: directGitCommands }],
   ['http', { url: 'http', commands: directGitCommands }],
-  ['http with basic authentication, through the helper process', { url: 'http', credential: BASIC, commands: throughHelper }],
+  ['http with basic authentication, through the launcher process', { url: 'http', credential: BASIC, commands: throughLauncher }],
   ['http with a bearer token', { url: 'http', credential: BEARER, commands: directGitCommands }],
 ];
 

@@ -5,7 +5,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { directGitCommands } from '../../src/adapters/git/git-command.ts';
-import { forkGitHelper } from '../../src/adapters/git/git-helper.ts';
+import { forkGitLauncher } from '../../src/adapters/git/git-launcher.ts';
 import { hardenedEnvironment } from '../../src/adapters/git/hardened-git.ts';
 import { openMirror, type Mirror, type MirrorOptions } from '../../src/adapters/git/mirror.ts';
 import { createRepository, createTemporaryFolder, type TestRepository } from '../fakes/git-repository.ts';
@@ -146,43 +146,43 @@ describe('a mirror', () => {
   });
 });
 
-describe('the helper process', () => {
+describe('the launcher process', () => {
   const command = (args: readonly string[], timeoutMs = 20_000) => {
     const gitFolder = execFileSync('git', ['rev-parse', '--absolute-git-dir'], { encoding: 'utf8' }).trim();
     return { folder: gitFolder, args, environment: hardenedEnvironment(settings.environment, { gitFolder }), timeoutMs };
   };
 
   it('answers as a direct start does: output, exit code and what git says', async () => {
-    const helper = forkGitHelper();
-    open.push(() => helper.close());
+    const launcher = forkGitLauncher();
+    open.push(() => launcher.close());
     for (const args of [['rev-parse', 'HEAD'], ['rev-parse', '--verify', 'refs/heads/no-such'], ['merge-base', '--is-ancestor', 'HEAD', 'HEAD'], ['cat-file', '-e', '1'.repeat(40)]]) {
-      expect(await helper.run(command(args))).toEqual(await directGitCommands().run(command(args)));
+      expect(await launcher.run(command(args))).toEqual(await directGitCommands().run(command(args)));
     }
   });
 
-  it.each([['the helper', forkGitHelper], ['a direct start', directGitCommands]] as const)('ends a command that says nothing for too long, through %s', async (_name, start) => {
+  it.each([['the launcher', forkGitLauncher], ['a direct start', directGitCommands]] as const)('ends a command that says nothing for too long, through %s', async (_name, start) => {
     const commands = start();
     open.push(() => commands.close());
     await expect(commands.run({ ...command(['ls-remote', 'ssh://127.0.0.1:9/x'], 500), environment: { ...command([]).environment, GIT_SSH_COMMAND: 'sleep 30 #' } })).rejects.toMatchObject({ code: 'Timeout' });
   });
 
   it('refuses commands after close', async () => {
-    const helper = forkGitHelper();
-    await helper.close();
-    await expect(helper.run(command(['rev-parse', 'HEAD']))).rejects.toMatchObject({ code: 'Closed' });
+    const launcher = forkGitLauncher();
+    await launcher.close();
+    await expect(launcher.run(command(['rev-parse', 'HEAD']))).rejects.toMatchObject({ code: 'Closed' });
   });
 
   it('ends with its parent, even one that was killed', async () => {
     const folder = await createTemporaryFolder();
     open.push(() => rm(folder, { recursive: true, force: true }));
     const program = join(folder, 'parent.ts');
-    const helperUrl = new URL('../../src/adapters/git/git-helper.ts', import.meta.url).href;
-    await writeFile(program, `import { forkGitHelper } from ${JSON.stringify(helperUrl)};\nconst helper = forkGitHelper();\nawait helper.run(${JSON.stringify(command(['rev-parse', 'HEAD']))});\nprocess.send!('ready');\nsetInterval(() => undefined, 1000);\n`);
+    const launcherUrl = new URL('../../src/adapters/git/git-launcher.ts', import.meta.url).href;
+    await writeFile(program, `import { forkGitLauncher } from ${JSON.stringify(launcherUrl)};\nconst launcher = forkGitLauncher();\nawait launcher.run(${JSON.stringify(command(['rev-parse', 'HEAD']))});\nprocess.send!('ready');\nsetInterval(() => undefined, 1000);\n`);
     const parent = fork(program, { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     await new Promise<void>((resolve) => parent.once('message', () => resolve()));
-    const helperPid = Number(execFileSync('ps', ['-o', 'pid=', '--ppid', String(parent.pid)], { encoding: 'utf8' }).trim().split('\n')[0]);
+    const launcherPid = Number(execFileSync('ps', ['-o', 'pid=', '--ppid', String(parent.pid)], { encoding: 'utf8' }).trim().split('\n')[0]);
     parent.kill('SIGKILL');
-    await expect.poll(() => isAlive(helperPid), { timeout: 10_000 }).toBe(false);
+    await expect.poll(() => isAlive(launcherPid), { timeout: 10_000 }).toBe(false);
   });
 });
 

@@ -20,7 +20,7 @@ export interface GitCommands {
   close(): Promise<void>;
 }
 
-/** Starts git from this process: right for the CLI, dear in a process with much memory (see `git-helper.ts`). */
+/** Starts git from this process: right for the CLI, dear in a process with much memory (see `git-launcher.ts`). */
 export function directGitCommands(): GitCommands {
   return { run: runDirectly, close: () => Promise.resolve() };
 }

@@ -1,7 +1,7 @@
 import { simpleGit, type SimpleGitOptions } from 'simple-git';
 import { GitError } from '../../ports/git-reader.ts';
 import { cannotStart, silentTooLong, type GitCommand, type GitCommandResult } from './git-command.ts';
-import type { HelperReply, HelperRequest } from './git-helper.ts';
+import type { LaunchReply, LaunchRequest } from './git-launcher.ts';
 import { gitVariableNames } from './hardened-git.ts';
 
 /** simple-git refuses these by default, for callers who pass on what users type. Here they all come from `hardened-git.ts`. */
@@ -52,8 +52,8 @@ function asGitError(error: unknown, command: GitCommand): GitError {
 function serve(): void {
   const abort = new AbortController();
   process.on('disconnect', () => abort.abort());
-  process.on('message', ({ id, command }: HelperRequest) => {
-    const answer = (reply: HelperReply): void => {
+  process.on('message', ({ id, command }: LaunchRequest) => {
+    const answer = (reply: LaunchReply): void => {
       if (process.connected) process.send?.(reply);
     };
     run(command, abort.signal).then(

@@ -2,8 +2,8 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { GitError, type GitErrorCode } from '../../ports/git-reader.ts';
 import type { GitCommand, GitCommandResult, GitCommands } from './git-command.ts';
 
-export type HelperRequest = { readonly id: number; readonly command: GitCommand };
-export type HelperReply =
+export type LaunchRequest = { readonly id: number; readonly command: GitCommand };
+export type LaunchReply =
   | { readonly id: number; readonly ok: true; readonly result: GitCommandResult }
   | { readonly id: number; readonly ok: false; readonly code: GitErrorCode; readonly message: string };
 
@@ -13,11 +13,11 @@ type Waiting = { readonly resolve: (result: GitCommandResult) => void; readonly 
  * Starts git through a small process that is forked now, while this one is small: a spawn from a process with 1 GB resident blocks it
  * for 48 ms, one from the small process takes 2 to 4 ms and blocks nobody. The small process and its commands end with this one.
  */
-export function forkGitHelper(): GitCommands {
-  return new GitHelper();
+export function forkGitLauncher(): GitCommands {
+  return new GitLauncher();
 }
 
-class GitHelper implements GitCommands {
+class GitLauncher implements GitCommands {
   readonly #waiting = new Map<number, Waiting>();
   #child: ChildProcess | null;
   #lastId = 0;
@@ -33,7 +33,7 @@ class GitHelper implements GitCommands {
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      child.send({ id, command } satisfies HelperRequest, (error) => {
+      child.send({ id, command } satisfies LaunchRequest, (error) => {
         if (error !== null && this.#waiting.delete(id)) reject(new GitError('ProcessFailed', 'The git process does not answer; it is started again with the next command.', error));
       });
     });
@@ -50,8 +50,8 @@ class GitHelper implements GitCommands {
 
   #start(): ChildProcess {
     // Its own process group: Ctrl-C reaches the server, which then decides what may still finish.
-    const child = fork(new URL('./git-helper-process.ts', import.meta.url), { execArgv: [], env: {}, detached: true, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
-    child.on('message', (reply: HelperReply) => this.#settle(reply));
+    const child = fork(new URL('./git-launcher-process.ts', import.meta.url), { execArgv: [], env: {}, detached: true, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+    child.on('message', (reply: LaunchReply) => this.#settle(reply));
     const lost = (cause?: unknown): void => {
       if (this.#child === child) this.#child = null;
       this.#rejectAll(new GitError('ProcessFailed', 'The git process ended unexpectedly; it is started again with the next command.', cause));
@@ -61,7 +61,7 @@ class GitHelper implements GitCommands {
     return child;
   }
 
-  #settle(reply: HelperReply): void {
+  #settle(reply: LaunchReply): void {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
     if (reply.ok) waiting?.resolve(reply.result);
