@@ -1,0 +1,177 @@
+import { parseCanonicalJson, type JsonObject } from '../core/model/canonical-json.ts';
+import type { CommitId } from '../core/model/commit-id.ts';
+import { documentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
+import { splitPair } from '../core/model/names.ts';
+import type { DecisionInput } from '../core/decision/types.ts';
+import type { DesiredState } from '../core/desired/desired-state.ts';
+import { rootOf, type AppState, type LogState } from '../core/evidence/log-state.ts';
+import type { EvidenceRecord, PromotionDecisionPredicate } from '../core/evidence/records.ts';
+import type { Ledger, MirrorArtifact, MirrorRecord, Projection, PromotionRow, ReleaseRow, ReleaseStatus, StateRow } from '../ports/ledger.ts';
+import type { Conditions } from './conditions.ts';
+
+/** Records as the mirror takes them. @param envelope raw file @param payload the signed statement */
+export function mirrorRecord(record: EvidenceRecord, envelope: Uint8Array, payload: Uint8Array): MirrorRecord {
+  return { record, envelope, statement: parseCanonicalJson(payload) as JsonObject };
+}
+
+/** The next write to Postgres, gathered until it succeeds: Git is ahead, Postgres follows. */
+export class LogMirror {
+  readonly #ledger: Ledger;
+  #records: MirrorRecord[] = [];
+  #artifacts: MirrorArtifact[] = [];
+  readonly #states = new Set<string>();
+  readonly #releases = new Set<string>();
+  readonly #promotions = new Map<string, PromotionRow>();
+  #documents = false;
+  readonly #gone = new Map<string, { kind: Kind; name: string }>();
+  #complete = true;
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger;
+  }
+
+  /** Whether something is not in Postgres yet. */
+  get isBehind(): boolean {
+    return this.#complete || this.#records.length > 0;
+  }
+
+  add(records: readonly MirrorRecord[], artifacts: Iterable<MirrorArtifact>): void {
+    this.#records.push(...records);
+    this.#artifacts.push(...artifacts);
+    for (const { record } of records) this.#note(record);
+  }
+
+  #note(record: EvidenceRecord): void {
+    switch (record.type) {
+      case 'protected-change':
+        this.#documents = true;
+        for (const { kind, name, to } of record.predicate.changes) {
+          if (to === null) this.#gone.set(documentKey(kind, name), { kind, name });
+          else this.#gone.delete(documentKey(kind, name));
+        }
+        return;
+      case 'release-lock':
+        this.#releases.add(`${record.predicate.application}/${record.predicate.release}`);
+        return;
+      case 'promotion-decision':
+        return this.#noteDecision(record, record.predicate);
+      case 'deployment-outcome': {
+        const { environment, application, generation, result } = record.predicate;
+        this.#states.add(`${environment}/${application}`);
+        this.#addReleasesOf(application);
+        const known = [...this.#promotions.values()].find((row) => row.environment === environment && row.application === application && row.generation === generation);
+        if (known !== undefined) this.#promotions.set(promotionKey(known), { ...known, result, outcomeSeq: record.header.seq });
+      }
+    }
+  }
+
+  #addReleasesOf(application: string): void {
+    for (const row of this.#promotions.values()) if (row.application === application && row.release !== null) this.#releases.add(`${application}/${row.release}`);
+  }
+
+  #noteDecision(record: EvidenceRecord, p: PromotionDecisionPredicate): void {
+    this.#states.add(`${p.environment}/${p.application}`);
+    if (p.release !== null) this.#releases.add(`${p.application}/${p.release}`);
+    const artifact = this.#artifacts.find((a) => a.digest === p.input);
+    const input = artifact === undefined ? undefined : (parseCanonicalJson(artifact.bytes) as DecisionInput | undefined);
+    const row: PromotionRow = {
+      environment: p.environment, application: p.application, documentDigest: p.sources.promotionDocument, generation: p.decision.generation, operation: p.operation,
+      release: p.release, lockDigest: p.lock, planDigest: p.sources.plan, promotionDigest: p.decision.promotionDigest, outcome: p.decision.outcome, reasons: p.decision.reasons,
+      gates: p.decision.gates, requesters: input?.requesters ?? { people: [], unknown: 0 }, requestedAt: p.requestedAt, decidedAt: p.decidedAt, decisionSeq: record.header.seq,
+      decisionDigest: record.digest, notAfter: p.decision.notAfter, nextChangeAt: p.decision.nextChangeAt, result: null, outcomeSeq: null,
+    };
+    this.#promotions.set(promotionKey(row), row);
+  }
+
+  /** Names of releases whose documents changed. */
+  touchReleases(names: Iterable<string>): void {
+    for (const name of names) this.#releases.add(name);
+  }
+
+  /** Writes what has gathered. @throws StorageError; then everything stays for the next time */
+  async flush(p: { readonly state: LogState; readonly desired: DesiredState; readonly conditions: Conditions; readonly evidenceTip: CommitId; readonly at: string }): Promise<void> {
+    const { state } = p;
+    if (this.#records.length > 0) await this.#ledger.append(this.#records, this.#artifacts);
+    const states = this.#complete ? [...state.states.entries()].map(([key]) => key) : [...this.#states];
+    const releases = this.#complete ? [...p.desired.usable.Release.values()].map((e) => e.document.metadata.name) : [...this.#releases];
+    const changes = p.conditions.takeChanges();
+    const projection: Projection = {
+      asOf: p.at, complete: false,
+      releases: { set: releases.flatMap((name) => releaseRow(state, p.desired, name, p.at)) },
+      states: { set: states.flatMap((key) => { const app = state.states.get(key); return app === undefined ? [] : [stateRow(app)]; }) },
+      promotions: { set: [...this.#promotions.values()] },
+      ...(this.#documents || this.#complete ? { documents: { ...documentRows(state, p.at), remove: [...this.#gone.values()] } } : {}),
+      conditions: changes,
+    };
+    await this.#ledger.project(projection);
+    const { head, tip } = state;
+    if (head !== null && tip !== null) {
+      const root = rootOf(state);
+      await this.#ledger.remember({
+        seq: state.size - 1, digest: head, evidenceCommit: p.evidenceTip, targetTip: tip.commit, rootVersion: root.spec.version, rootDigest: state.inForceDigests.root, rememberedAt: p.at,
+      });
+    }
+    this.#clear();
+  }
+
+  #clear(): void {
+    this.#records = [];
+    this.#artifacts = [];
+    this.#states.clear();
+    this.#releases.clear();
+    this.#promotions.clear();
+    this.#documents = false;
+    this.#gone.clear();
+    this.#complete = false;
+  }
+}
+
+function promotionKey(row: PromotionRow): string {
+  return `${row.environment}/${row.application}/${row.documentDigest}/${row.generation}`;
+}
+
+function stateRow(app: AppState): StateRow {
+  const status = app.openRun !== null ? 'deploying' : app.lock === null ? (app.generation === 0 ? 'empty' : app.clean ? 'removed' : 'failed') : app.clean ? (app.lastOutcome?.result === 'Succeeded' ? 'deployed' : 'rolled-back') : 'failed';
+  return {
+    environment: app.environment, application: app.application, release: app.release, generation: app.generation, lockDigest: app.lock, runsDigest: app.runs, clean: app.clean, status,
+    deployedAt: app.succeededAt, deployedBy: [], promotionDigest: app.openRun?.promotionDigest ?? null, evidenceSeq: app.lastOutcome?.seq ?? app.lastDecision?.seq ?? null,
+  };
+}
+
+function releaseRow(state: LogState, desired: DesiredState, name: string, at: string): readonly ReleaseRow[] {
+  const document = desired.usable.Release.get(documentKey('Release', name))?.document as unknown as DocumentOf<'Release'> | undefined;
+  const entry = state.locks.get(name);
+  if (document === undefined && entry === undefined) return [];
+  const [application, version] = splitPair(name);
+  const tags = document?.spec.components ?? {};
+  return [{
+    name, application, version, displayName: document?.spec.displayName ?? null,
+    components: entry?.lock.components.map((c) => ({ ...c, tag: tags[c.name]?.tag ?? null })) ?? [],
+    sourceRef: (entry?.lock.source ?? null) as JsonObject | null, metadata: document?.spec.metadata ?? {}, deprecatedReason: document?.spec.deprecated?.reason ?? null,
+    status: statusOf(state, document, application, version, entry !== undefined), releaseSpecDigest: entry?.releaseSpec ?? null, lockDigest: entry?.digest ?? null, lockSeq: entry?.seq ?? null,
+    lockedAt: entry?.lockedAt ?? null, createdAt: entry?.lockedAt ?? at, createdBy: [],
+  }];
+}
+
+/** Status is derived, never declared (DESIGN §3). */
+function statusOf(state: LogState, document: DocumentOf<'Release'> | undefined, application: string, version: string, locked: boolean): ReleaseStatus {
+  if (document === undefined) return 'archived';
+  if (document.spec.deprecated !== undefined) return 'deprecated';
+  if (!locked) return 'draft';
+  let deployed = false;
+  for (const app of state.states.values()) {
+    if (app.application !== application) continue;
+    if (app.openRun?.release === version) return 'promoting';
+    if (app.release === version) deployed = true;
+  }
+  return deployed ? 'deployed' : 'ready';
+}
+
+function documentRows(state: LogState, at: string): NonNullable<Projection['documents']> {
+  return {
+    set: [...state.inForce.values()].map((e) => ({
+      kind: e.kind, name: e.name, count: state.counts.get(documentKey(e.kind, e.name)) ?? 0, digest: e.digest, document: e.document as unknown as JsonObject, seq: Math.max(e.seq, 0), inForceSince: at,
+    })),
+  };
+}
+

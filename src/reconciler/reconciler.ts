@@ -1,0 +1,362 @@
+import type { CommitId } from '../core/model/commit-id.ts';
+import type { Digest } from '../core/model/digest.ts';
+import { documentDigest, type DocumentKey } from '../core/model/documents.ts';
+import { parseInstant } from '../core/model/instant.ts';
+import { fileDiagnostics } from '../core/desired/desired-state.ts';
+import { formatDiagnostic } from '../core/desired/diagnostic.ts';
+import { parseEnvelope } from '../core/evidence/dsse.ts';
+import { initialState, type LogState } from '../core/evidence/log-state.ts';
+import type { DocumentParser } from '../ports/document-parser.ts';
+import type { EvidenceBranch } from '../ports/evidence-writer.ts';
+import type { GitReader } from '../ports/git-reader.ts';
+import type { GitRemote } from '../ports/git-remote.ts';
+import type { Ledger } from '../ports/ledger.ts';
+import type { Signers } from '../ports/signing.ts';
+import { Agenda } from './agenda.ts';
+import { applyChanges, findChangeCommits, type ChangeCommit } from './apply-changes.ts';
+import { ArtifactCache } from './artifact-cache.ts';
+import { Conditions, type ConditionReason } from './conditions.ts';
+import { Declarations, type Loaded } from './declarations.ts';
+import { decideSubjects } from './decide-subjects.ts';
+import type { RunExecutor } from './execute-runs.ts';
+import { findGenesis, recordGenesis } from './genesis.ts';
+import { lockReleases, pollTags } from './lock-releases.ts';
+import type { LogBatch } from './log-batch.ts';
+import { LogWriter } from './log-writer.ts';
+import { LogMirror, mirrorRecord } from './mirror-log.ts';
+import { APPROVAL_BRANCHES, approvalsOnTip, observeApprovals, readApprovalBranches, type ApprovalBranch } from './observe-approvals.ts';
+import type { Pass, ResolveRegistry } from './pass.ts';
+import { evidenceCommitKeys, readEvidence, type RecordStep } from './read-evidence.ts';
+import { TouchingCommits } from './touching-commits.ts';
+
+export type ReconcilerParts = {
+  readonly reader: GitReader;
+  readonly remote: GitRemote;
+  /** Where the evidence branch lives: the same mirror, or one of its own. */
+  readonly evidence: { readonly reader: GitReader; readonly remote: GitRemote; readonly branch: EvidenceBranch };
+  readonly parser: DocumentParser;
+  readonly registry: ResolveRegistry;
+  readonly signers: Signers;
+  readonly ledger: Ledger | null;
+  readonly executor: RunExecutor | null;
+  readonly now: () => Date;
+  readonly engineVersion: string;
+  /** Full name of the branch with the declarations. */
+  readonly targetRef: string;
+  /** Log id, pinned out of band (T13). */
+  readonly pin: Digest;
+  /** Whether a missing log may be begun (T30). */
+  readonly createLog: boolean;
+  readonly author: { readonly name: string; readonly email: string };
+  readonly tagPollSeconds: number;
+  /** Told of each record once it is pushed. */
+  readonly onRecord?: (step: { readonly record: RecordStep['record']; readonly envelope: Uint8Array }) => void;
+};
+
+export type PassReport = {
+  readonly ok: boolean;
+  readonly tip: CommitId | null;
+  readonly records: number;
+  readonly fault: { readonly code: string; readonly message: string } | null;
+};
+
+/** A pass cannot go on, and why; becomes the condition of the repository. */
+class Stalled extends Error {
+  readonly reason: ConditionReason;
+  constructor(reason: ConditionReason, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+const TARGET = 'refs/stella/target';
+const BRANCHES = 'refs/stella/approvals/';
+
+/**
+ * Reconciles one repository: fetch, verify, load, resolve, decide, record, execute, record (DESIGN §2). One pass at a time;
+ * each begins from what is pushed, so it may be stopped at any moment and begun again.
+ */
+export class Reconciler {
+  readonly #parts: ReconcilerParts;
+  readonly #declarations: Declarations;
+  readonly #touching: TouchingCommits;
+  readonly #artifacts: ArtifactCache;
+  readonly #agenda = new Agenda();
+  readonly #mirror: LogMirror | null;
+  readonly conditions = new Conditions();
+  #writer: LogWriter | null = null;
+  #loaded: Loaded | null = null;
+  #changeCommits: { readonly upTo: CommitId | null; readonly found: readonly ChangeCommit[] } | null = null;
+  #tagsPolledAt = 0;
+  #strangers = 0;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+    this.#declarations = new Declarations(parts.reader, parts.parser);
+    this.#touching = new TouchingCommits(parts.reader, parts.parser);
+    this.#artifacts = new ArtifactCache(parts.evidence.reader);
+    this.#mirror = parts.ledger === null ? null : new LogMirror(parts.ledger);
+  }
+
+  /** The log's state as far as it is pushed; null before the first pass that could read it. */
+  get state(): LogState | null {
+    return this.#writer?.state ?? null;
+  }
+
+  get artifacts(): ArtifactCache {
+    return this.#artifacts;
+  }
+
+  get evidenceTip(): CommitId | null {
+    return this.#writer?.tip ?? null;
+  }
+
+  /** Candidates by nobody we know, since the start. */
+  get strangers(): number {
+    return this.#strangers;
+  }
+
+  /** When something can change by time alone, as milliseconds since 1970; null if nothing can. */
+  nextDue(): number | null {
+    return this.#agenda.nextDue();
+  }
+
+  /** One reconcile. Never throws: what went wrong is a condition of the repository and in the report. */
+  async pass(): Promise<PassReport> {
+    const before = this.#writer?.state.size ?? 0;
+    try {
+      await this.#reconcile();
+      this.conditions.stalled('Repository', 'declarations', null);
+      return { ok: true, tip: this.#loaded?.tip ?? null, records: (this.#writer?.state.size ?? 0) - before, fault: null };
+    } catch (cause) {
+      const reason: ConditionReason = cause instanceof Stalled ? cause.reason : codeOf(cause) === 'DiskFull' ? 'DiskFull' : codeOf(cause) === 'StorageUnavailable' ? 'StorageUnavailable' : 'InternalError';
+      const message = cause instanceof Error ? cause.message : String(cause);
+      this.conditions.stalled('Repository', 'declarations', { reason, message });
+      return { ok: false, tip: this.#loaded?.tip ?? null, records: (this.#writer?.state.size ?? 0) - before, fault: { code: cause instanceof Stalled ? reason : codeOf(cause), message } };
+    }
+  }
+
+  async #reconcile(): Promise<void> {
+    const tip = await this.#fetch();
+    const writer = this.#writer ?? (await this.#openLog(tip));
+    if (writer.isUnsure) await this.#settle(writer);
+    await this.#recordOutcomes(writer);
+    const loaded = await this.#load(writer, tip);
+    const branches = await this.#approvalBranches();
+    const batch = writer.begin({ commit: tip, at: this.#parts.now() });
+    const pass = this.#passOf(writer, batch, loaded, tip);
+    const again = await this.#runSteps(pass, branches);
+    await this.#publish(writer, batch);
+    this.#agenda.schedule(writer.state, this.#agenda.subjects);
+    this.#agenda.done({ releases: again });
+    await this.#follow(writer, loaded);
+    await this.#removeHarvested(branches, writer.state);
+  }
+
+  async #runSteps(pass: Pass, branches: readonly ApprovalBranch[]): Promise<readonly DocumentKey[]> {
+    const { batch, tip, targetRef, conditions } = pass;
+    if (batch.state.tip?.commit !== tip) batch.add({ type: 'observation', predicate: { type: 'tip', ref: targetRef, commit: tip } });
+    const documents = [...approvalsOnTip(pass), ...branches.flatMap((b) => b.documents)];
+    const seen = batch.records.length;
+    this.#strangers += observeApprovals(pass, documents);
+    this.#note(batch, seen);
+    await this.#judgeChanges(pass);
+    const again = await lockReleases(pass, this.#agenda.releases);
+    if (pass.pollTags) await pollTags(pass);
+    this.#note(batch, seen);
+    this.#agenda.addDue(parseInstant(batch.asOf) ?? 0);
+    for (const subject of this.#parts.executor?.needsRenewal() ?? []) this.#agenda.subjects.add(subject);
+    await decideSubjects(pass, this.#agenda.subjects);
+    reportDeclarations(pass, conditions);
+    return again;
+  }
+
+  #note(batch: LogBatch, from: number): void {
+    for (const { record } of batch.records.slice(from)) this.#agenda.addRecord(record);
+  }
+
+  async #judgeChanges(pass: Pass): Promise<void> {
+    const known = this.#changeCommits;
+    const from = known === null ? pass.batch.state.genesisTip : known.upTo;
+    const found = [...(known?.found ?? []), ...(await findChangeCommits(pass, from, pass.batch.asOf))];
+    this.#changeCommits = { upTo: pass.tip, found };
+    if (this.#agenda.policy || found.length > (known?.found.length ?? 0)) await applyChanges(pass, found);
+  }
+
+  #passOf(writer: LogWriter, batch: LogBatch, loaded: Loaded, tip: CommitId): Pass {
+    const { reader, parser, registry, targetRef, tagPollSeconds, now } = this.#parts;
+    const isPollDue = now().getTime() - this.#tagsPolledAt >= tagPollSeconds * 1000;
+    if (isPollDue) this.#tagsPolledAt = now().getTime();
+    return {
+      tip, targetRef, batch, reader, parser, registry, artifacts: this.#artifacts, evidenceTip: writer.tip, touching: this.#touching, conditions: this.conditions, pollTags: isPollDue,
+      loaded: { ...loaded, changedKeys: [...this.#agenda.changedKeys] },
+    };
+  }
+
+  /** Fetches target and approval branches, and looks whether the evidence branch is where we left it. */
+  async #fetch(): Promise<CommitId> {
+    const { remote, reader, targetRef, evidence } = this.#parts;
+    const fetched = await remote.fetch([`+${targetRef}:${TARGET}`, `+${APPROVAL_BRANCHES}*:${BRANCHES}*`], { prune: true });
+    if (!fetched.ok) throw new Stalled('FetchFailed', fetched.message);
+    // T6: history that is not what was signed.
+    const faults = await reader.findHistoryFaults();
+    if (faults[0] !== undefined) throw new Stalled('HistoryFault', `${faults[0].code}: ${faults[0].remedy}`);
+    const tip = await reader.resolveRef(TARGET);
+    if (tip === null) throw new Stalled('FetchFailed', `the repository has no branch ${targetRef}`);
+    if (this.#writer !== null && !this.#writer.isUnsure) await this.#checkEvidenceTip(evidence, this.#writer.tip);
+    return tip;
+  }
+
+  async #checkEvidenceTip(evidence: ReconcilerParts['evidence'], expected: CommitId | null): Promise<void> {
+    const listed = await evidence.remote.listRefs(evidence.branch.ref);
+    if (!listed.ok) throw new Stalled('FetchFailed', listed.message);
+    const there = listed.refs.find((r) => r.name === evidence.branch.ref)?.id ?? null;
+    if (there === expected) return;
+    // T30: a tip that is not ours stops everything; nothing follows a foreign commit or a force-push silently.
+    if (there === null) throw new Stalled('LogMissing', `the evidence branch ${evidence.branch.ref} is gone; restore it from a clone`);
+    throw new Stalled('ForeignEvidence', `the evidence branch is at ${there}, this server left it at ${expected ?? 'nothing'}; see who pushed there and restore it`);
+  }
+
+  async #settle(writer: LogWriter): Promise<void> {
+    const settled = await writer.settle();
+    if (!settled.ok && writer.isUnsure) throw new Stalled(settled.code === 'ForeignEvidence' ? 'ForeignEvidence' : 'PushFailed', settled.message);
+  }
+
+  /** Reads and verifies the log that is there, or begins it where that was asked for. */
+  async #openLog(tip: CommitId): Promise<LogWriter> {
+    const { evidence, pin, createLog, signers, author, engineVersion, now, targetRef } = this.#parts;
+    const { reader, remote, branch } = evidence;
+    const listed = await remote.listRefs(branch.ref);
+    if (!listed.ok) throw new Stalled('FetchFailed', listed.message);
+    const there = (listed.refs.find((r) => r.name === branch.ref)?.id ?? null) as CommitId | null;
+    const parts = { remote, branch, signers, artifacts: this.#artifacts, author, engineVersion };
+    if (there !== null) return this.#readLog(parts, there);
+    if (!createLog) throw new Stalled('LogMissing', `there is no evidence branch ${branch.ref}; a new log is begun with: stella serve --create-log`);
+    const loaded = await this.#declarations.load(tip);
+    const genesis = findGenesis(loaded.state, pin);
+    if ('code' in genesis) throw new Stalled('GenesisMismatch', genesis.message);
+    this.#loaded = loaded;
+    this.#agenda.addEverything(loaded.state, initialState(genesis.root, pin));
+    const local = await reader.resolveRef(branch.ref);
+    // A first commit that was never pushed is no evidence.
+    if (local !== null) await branch.moveTo(local, null);
+    const writer = new LogWriter(parts, initialState(genesis.root, pin), null);
+    const batch = writer.begin({ commit: tip, at: now() });
+    recordGenesis(batch, { ref: targetRef, commit: tip }, genesis.documents);
+    await this.#publish(writer, batch);
+    this.#writer = writer;
+    return writer;
+  }
+
+  async #readLog(parts: ConstructorParameters<typeof LogWriter>[0], there: CommitId): Promise<LogWriter> {
+    const { evidence, pin } = this.#parts;
+    const fetched = await evidence.remote.fetch([`+${evidence.branch.ref}:refs/stella/evidence`]);
+    if (!fetched.ok) throw new Stalled('FetchFailed', fetched.message);
+    const steps: RecordStep[] = [];
+    const read = await readEvidence(evidence.reader, there, pin, (step) => { steps.push(step); });
+    if (!read.ok) throw new Stalled(read.fault.code === 'RootMissing' || read.fault.code === 'GenesisNotPinned' ? 'GenesisMismatch' : 'ForeignEvidence', `${read.fault.code}: ${read.fault.message}`);
+    if (evidenceCommitKeys(read.state).size === 0) throw new Stalled('ForeignEvidence', 'the root lists no key for evidence commits');
+    const local = await evidence.reader.resolveRef(evidence.branch.ref);
+    // What is not pushed is no evidence: the local branch follows the remote.
+    if (local !== there) await evidence.branch.moveTo(local, there);
+    for (const { record, envelope } of steps) this.#parts.onRecord?.({ record, envelope });
+    await this.#catchUpMirror(steps, read.artifacts);
+    this.#writer = new LogWriter(parts, read.state, there);
+    return this.#writer;
+  }
+
+  /** Records that Postgres missed, after a crash between push and write. */
+  async #catchUpMirror(steps: readonly RecordStep[], artifacts: ReadonlyMap<Digest, Uint8Array>): Promise<void> {
+    const { ledger } = this.#parts;
+    if (ledger === null || this.#mirror === null) return;
+    const known = (await ledger.tip())?.seq ?? -1;
+    const missing = steps.filter((s) => s.record.header.seq > known);
+    if (missing.length === 0) return;
+    this.#mirror.add(missing.map((s) => mirrorRecord(s.record, s.envelope, payloadOf(s.envelope))), [...artifacts].map(([digest, bytes]) => ({ digest, bytes })));
+  }
+
+  async #load(writer: LogWriter, tip: CommitId): Promise<Loaded> {
+    const { reader } = this.#parts;
+    const last = writer.state.tip?.commit;
+    // T25: nothing follows a force-push silently.
+    if (last !== undefined && last !== tip && !(await reader.isAncestor(last, tip))) {
+      throw new Stalled('Rewound', `the target branch went from ${last} to ${tip}, which does not descend from it; push the old history again`);
+    }
+    const isFirst = this.#loaded === null;
+    const loaded = await this.#declarations.load(tip);
+    if (isFirst) this.#agenda.addEverything(loaded.state, writer.state);
+    else this.#agenda.addLoaded(loaded);
+    this.#mirror?.touchReleases(loaded.changedKeys.filter((key) => key.startsWith('Release/')).map((key) => key.slice('Release/'.length)));
+    this.#loaded = loaded;
+    return loaded;
+  }
+
+  async #approvalBranches(): Promise<readonly ApprovalBranch[]> {
+    const { reader, parser } = this.#parts;
+    const refs = await reader.listRefs(BRANCHES);
+    const branches = refs.map((r) => ({ ref: APPROVAL_BRANCHES + r.name.slice(BRANCHES.length), commit: r.id as CommitId }));
+    return branches.length === 0 ? [] : readApprovalBranches(reader, parser, branches);
+  }
+
+  async #recordOutcomes(writer: LogWriter): Promise<void> {
+    const finished = this.#parts.executor?.takeFinished() ?? [];
+    const tip = writer.state.tip?.commit;
+    if (finished.length === 0 || tip === undefined) return;
+    const batch = writer.begin({ commit: tip, at: this.#parts.now() });
+    for (const { predicate, receipts } of finished) {
+      const app = writer.state.states.get(`${predicate.environment}/${predicate.application}`);
+      if (app?.openRun?.promotionDigest !== predicate.promotionDigest) continue;
+      for (const receipt of receipts) batch.artifact(receipt);
+      batch.add({ type: 'deployment-outcome', predicate });
+    }
+    this.#note(batch, 0);
+    await this.#publish(writer, batch);
+  }
+
+  async #publish(writer: LogWriter, batch: LogBatch): Promise<void> {
+    if (batch.isEmpty) return;
+    const published = await writer.publish(batch, this.#parts.now());
+    if (!published.ok) throw new Stalled(published.code === 'ForeignEvidence' ? 'ForeignEvidence' : 'PushFailed', published.message);
+    for (const { record, envelope } of batch.records) this.#parts.onRecord?.({ record, envelope });
+    this.#mirror?.add(
+      batch.records.map((r) => mirrorRecord(r.record, r.envelope, r.payload)),
+      [...batch.artifacts].map(([digest, bytes]) => ({ digest, bytes })),
+    );
+  }
+
+  /** Postgres and the executor follow the log. While Postgres is away nothing executes. */
+  async #follow(writer: LogWriter, loaded: Loaded): Promise<void> {
+    const evidenceTip = writer.tip;
+    if (evidenceTip === null) return;
+    await this.#mirror?.flush({ state: writer.state, desired: loaded.state, conditions: this.conditions, evidenceTip, at: this.#parts.now().toISOString() });
+    await this.#parts.executor?.sync(writer.state);
+  }
+
+  /** A branch whose approvals are all in the log has done its work. */
+  async #removeHarvested(branches: readonly ApprovalBranch[], state: LogState): Promise<void> {
+    const archived = new Set([...state.approvals.values()].map((a) => a.document));
+    for (const { ref, commit, documents } of branches) {
+      if (documents.length > 0 && documents.every((d) => archived.has(documentDigest(d)))) await this.#parts.remote.deleteRef(ref, commit);
+    }
+  }
+}
+
+function codeOf(cause: unknown): string {
+  const code = (cause as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : 'InternalError';
+}
+
+function payloadOf(envelope: Uint8Array): Uint8Array {
+  const parsed = parseEnvelope(envelope);
+  return parsed.ok ? parsed.envelope.payload : new Uint8Array();
+}
+
+/** Files with faults, one condition each; what is mended is cleared. */
+function reportDeclarations(pass: Pass, conditions: Conditions): void {
+  const { state } = pass.loaded;
+  const byFile = Map.groupBy(fileDiagnostics(state), (d) => d.file ?? '');
+  for (const known of conditions.all()) if (known.kind === 'File' && !byFile.has(known.name)) conditions.clear('File', known.name, 'Stalled');
+  for (const [file, [first]] of byFile) {
+    if (first !== undefined) conditions.stalled('File', file, { reason: 'Declaration', message: formatDiagnostic(first), file, line: first.line });
+  }
+}
