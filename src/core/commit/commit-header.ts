@@ -19,8 +19,6 @@ export interface CommitHeaders {
   readonly parents: readonly CommitId[];
   readonly author: CommitPerson | null;
   readonly committer: CommitPerson | null;
-  /** Where the message starts in the raw bytes. */
-  readonly messageOffset: number;
   /** Whether any header looks like a signature, well-formed or not. */
   readonly claimsSignature: boolean;
   /** The one signature header: bytes [start, end) of the raw commit, and its unfolded text with a final newline. */
@@ -58,7 +56,6 @@ export function parseHeaders(raw: Uint8Array, objectFormat: ObjectFormat): Commi
     ...ids,
     author: readPerson(named('author')),
     committer: readPerson(named('committer')),
-    messageOffset: blank === -1 ? raw.length : blank + 2,
     claimsSignature: headers.some((header) => header.name.startsWith('gpgsig')),
     signature: signature === undefined ? null : { start: signature.start, end: signature.end, value: `${signature.value}\n` },
     defect: blank === -1 ? refusal('HeaderMalformed', 'no blank line ends the headers') : findDefect(headers, signatureName),

@@ -49,9 +49,9 @@ export function parseCommit(raw: Uint8Array, objectFormat: ObjectFormat): Commit
   const headers = parseHeaders(raw, objectFormat);
   if (headers === null) return { ok: false, ...refusal('CommitMalformed', 'no tree, or a malformed parent') };
   const { tree, parents, author, committer } = headers;
-  const messageBytes = raw.subarray(headers.messageOffset);
-  const message = decodeUtf8(messageBytes) ?? new TextDecoder('utf-8', { ignoreBOM: true }).decode(messageBytes);
-  const signature = judgeSignature(raw, headers);
+  const text = decodeUtf8(raw);
+  const message = messageOf(text ?? new TextDecoder('utf-8', { ignoreBOM: true }).decode(raw));
+  const signature = judgeSignature(raw, headers, text !== null);
   return { ok: true, commit: { id: objectIdOf(raw, objectFormat), tree, parents, author, committer, message, signature } };
 }
 
@@ -60,17 +60,23 @@ export function objectIdOf(raw: Uint8Array, objectFormat: ObjectFormat): CommitI
   return createHash(objectFormat).update(`commit ${raw.length}\0`).update(raw).digest('hex') as CommitId;
 }
 
-function judgeSignature(raw: Uint8Array, headers: CommitHeaders): CommitSignature {
+function judgeSignature(raw: Uint8Array, headers: CommitHeaders, isUtf8: boolean): CommitSignature {
   if (!headers.claimsSignature) return { state: 'unsigned', ...refusal('Unsigned'), code: 'Unsigned' };
   // T2: readers in C stop at a NUL, so what they show and what is signed would differ.
   if (raw.includes(0)) return { state: 'malformed', ...refusal('NulByte') };
   if (headers.defect !== null) return { state: 'malformed', ...headers.defect };
   if (headers.signature === null) return { state: 'malformed', ...refusal('HeaderMalformed') };
-  if (decodeUtf8(raw) === null) return { state: 'malformed', ...refusal('NotUtf8') };
+  if (!isUtf8) return { state: 'malformed', ...refusal('NotUtf8') };
   const { start, end, value } = headers.signature;
   // T1: cut out of the raw bytes, never written anew from what was parsed.
   const payload = concatBytes([raw.subarray(0, start), raw.subarray(end)]);
   return { state: 'present', kind: kindOf(value), armoured: value, payload };
+}
+
+/** What follows the first blank line, which ends the headers. */
+function messageOf(text: string): string {
+  const blank = text.indexOf('\n\n');
+  return blank === -1 ? '' : text.slice(blank + 2);
 }
 
 function kindOf(armoured: string): SignatureKind {

@@ -138,12 +138,14 @@ function refuseAlgorithm(algorithm: string): SignatureRefusal {
 }
 
 function checkNumbers(key: SshPublicKey, digestName: string | null, body: Uint8Array, signed: Uint8Array): SignatureRefusal | null {
-  const numbers = isEcdsa(key.type) ? joinEcdsaNumbers(body, key.numberBytes) : body;
+  const ecdsa = isEcdsa(key.type);
+  const numbers = ecdsa ? joinEcdsaNumbers(body, key.numberBytes) : body;
   const length = key.type === 'ssh-rsa' ? key.numberBytes : 2 * key.numberBytes;
   if (numbers?.length !== length) return refusal('SignatureMalformed', 'the inner signature has the wrong length');
   try {
-    const verified = verify(digestName, signed, { key: key.keyObject, dsaEncoding: 'ieee-p1363' }, numbers);
-    return verified ? null : refusal('SignatureInvalid');
+    // Options only where they mean something: they cost a quarter of an ed25519 verification.
+    const verifier = ecdsa ? { key: key.keyObject, dsaEncoding: 'ieee-p1363' as const } : key.keyObject;
+    return verify(digestName, signed, verifier, numbers) ? null : refusal('SignatureInvalid');
   } catch {
     // OpenSSL may refuse numbers as out of range instead of answering no; both mean the same.
     return refusal('SignatureInvalid');
