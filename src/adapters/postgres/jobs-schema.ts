@@ -9,7 +9,9 @@ import { ignoreLateErrors } from './scope.ts';
 export const JOBS_SCHEMA = 'graphile_worker';
 
 /** Says nothing: what matters of a job is a row or a record, not a line of log. */
-export const silentLogger = new Logger(() => () => undefined);
+export function silentLogger(): Logger {
+  return new Logger(() => () => undefined);
+}
 
 /**
  * Lets graphile-worker bring its schema up to date as the owner, and lets the application role use it. Its tables have row level security
@@ -23,7 +25,7 @@ export async function prepareJobs(ownerUrl: string): Promise<void> {
     const client = await pool.connect();
     try {
       await client.query("SELECT pg_advisory_lock(hashtextextended('stella.migrations', 0))");
-      await runMigrations({ pgPool: pool, schema: JOBS_SCHEMA, logger: silentLogger, noHandleSignals: true });
+      await runMigrations({ pgPool: pool, schema: JOBS_SCHEMA, logger: silentLogger(), noHandleSignals: true });
       await client.query(GRANTS);
     } finally {
       client.release(true);

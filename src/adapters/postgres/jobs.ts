@@ -42,7 +42,8 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
 }
 
 async function enqueue(pool: pg.Pool, prefix: string, name: string, payload: Json, { jobKey, runAt, maxAttempts }: JobOptions): Promise<void> {
-  const text = JSON.stringify(payload);
+  // In an object, because graphile-worker joins the lists of two jobs with one key.
+  const text = JSON.stringify({ payload });
   if (Buffer.byteLength(text) > limits.jobPayloadBytes) throw new StorageError('LimitExceeded', `the payload of job ${name} is over ${limits.jobPayloadBytes} bytes: store it and name it`);
   try {
     await pool.query(
@@ -89,9 +90,11 @@ async function workWhileLeading(work: Work, lock: LeaderLock): Promise<void> {
     await freeJobsOfTheDead(work);
     runner = await run({
       pgPool: work.pool, schema: JOBS_SCHEMA, concurrency: work.concurrency, pollInterval: 2_000, noHandleSignals: true,
+      // In batches, because only there a failure to write a job's end is handled: the runner stops, and the next start frees the job.
+      preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
       // Without this it would look for a crontab in the working folder.
       parsedCronItems: [],
-      logger: silentLogger,
+      logger: silentLogger(),
       taskList: tasksOf(work, AbortSignal.any([work.stopping, over.signal])),
     });
     work.onLeading();
@@ -117,7 +120,7 @@ async function freeJobsOfTheDead(work: Work): Promise<void> {
 function tasksOf(work: Work, signal: AbortSignal): TaskList {
   return Object.fromEntries(Object.entries(work.handlers).map(([name, handler]) => [
     work.prefix + name,
-    async (payload: unknown, helpers: { readonly job: { readonly attempts: number } }) => handler(payload as Json, { attempt: helpers.job.attempts, signal }),
+    async (wrapped: unknown, { job }: { readonly job: { readonly attempts: number } }) => handler((wrapped as { readonly payload: Json }).payload, { attempt: job.attempts, signal }),
   ]));
 }
 
