@@ -1,13 +1,13 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { beforeEach, expect, test } from 'vitest';
 import { digestOfBytes, hexOf, type Digest } from '../../src/core/model/digest.ts';
 import { limits } from '../../src/core/model/limits.ts';
 import { createSeedFsStore } from '../../src/adapters/objectstore/seed-fs.ts';
+import { requireComponent } from '../fakes/components.ts';
+import { mountTmpfs } from '../fakes/tmpfs.ts';
 
 let folder: string;
 
@@ -63,19 +63,18 @@ test('a folder that cannot be one is a clear error', async () => {
 });
 
 test('a full disk leaves nothing half-written, and the same put works once there is room', async (context) => {
-  const run = promisify(execFile);
-  const mounted = await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder]).then(() => true, () => false);
-  if (!mounted) return context.skip('needs the right to mount a tmpfs');
+  requireComponent('tmpfs', context);
+  const small = mountTmpfs(1);
   try {
-    const store = createSeedFsStore(folder);
-    await writeFile(join(folder, 'filler'), new Uint8Array(900 * 1024));
+    const store = createSeedFsStore(small.path);
+    await writeFile(join(small.path, 'filler'), new Uint8Array(900 * 1024));
     const bytes = new Uint8Array(500 * 1024).fill(7);
     await expect(store.put(bytes)).rejects.toMatchObject({ code: 'StorageFull', disposition: 'wait' });
-    expect(await readdir(join(folder, 'incoming'))).toEqual([]);
+    expect(await readdir(join(small.path, 'incoming'))).toEqual([]);
     expect(await store.has(digestOfBytes(bytes))).toBe(false);
-    await rm(join(folder, 'filler'));
-    expect(Buffer.from(await readFile(pathOf(await store.put(bytes))))).toEqual(Buffer.from(bytes));
+    await rm(join(small.path, 'filler'));
+    expect(Buffer.from(await store.get(await store.put(bytes)) ?? [])).toEqual(Buffer.from(bytes));
   } finally {
-    await run('umount', ['-l', folder]);
+    small.unmount();
   }
 });
