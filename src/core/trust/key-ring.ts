@@ -20,11 +20,18 @@ export function keyRingOf(principals: readonly DocumentOf<'Principal'>[]): KeyRi
       if (!parsed.ok) continue;
       const other = ring.get(parsed.key.fingerprint);
       if (other !== undefined && other.principal.metadata.name !== principal.metadata.name) shared.add(parsed.key.fingerprint);
-      ring.set(parsed.key.fingerprint, { principal, key });
+      // Listed twice, a key is what its worst entry says: a compromised one cannot be hidden behind an active one.
+      if (other === undefined || severity(key) > severity(other.key)) ring.set(parsed.key.fingerprint, { principal, key });
     }
   }
   for (const fingerprint of shared) ring.delete(fingerprint);
   return ring;
+}
+
+const SEVERITY: Readonly<Record<PrincipalKey['status'], number>> = { active: 0, superseded: 1, retired: 2, compromised: 3 };
+
+function severity(key: PrincipalKey): number {
+  return SEVERITY[key.status];
 }
 
 /**

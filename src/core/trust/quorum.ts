@@ -17,7 +17,8 @@ export function unboundRoles(principal: DocumentOf<'Principal'>): readonly strin
 export function meetsQuorum(quorum: Quorum, people: readonly DocumentOf<'Principal'>[]): boolean {
   const roles: readonly RoleCount[] = quorum.roles ?? [];
   const demanded = roles.reduce((sum, r) => sum + r.count, 0);
-  // T10: a threshold below one is no threshold.
-  if (Math.max(quorum.people, demanded) < 1 || people.length < Math.max(quorum.people, demanded)) return false;
-  return canFillRoles(roles, people.map(unboundRoles));
+  // T21: where roles are demanded only their holders count. T10: a threshold below one is no threshold.
+  const counted = people.map(unboundRoles).filter((held) => roles.length === 0 || roles.some(({ role }) => held.includes(role)));
+  if (Math.max(quorum.people, demanded) < 1 || counted.length < Math.max(quorum.people, demanded)) return false;
+  return canFillRoles(roles, counted);
 }
