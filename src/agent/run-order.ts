@@ -2,7 +2,7 @@ import { isDigest, type Digest } from '../core/model/digest.ts';
 import { limits } from '../core/model/limits.ts';
 import { isSegment } from '../core/model/names.ts';
 import type { Receipt } from '../core/order/receipt.ts';
-import { SecretUnavailable, type ProvenWork, type TargetContext, type TargetDriver, type TargetOutcome } from '../ports/target-driver.ts';
+import { SecretUnavailable, type ProvenWork, type TargetContext, type TargetDriver, type TargetObservation, type TargetOutcome } from '../ports/target-driver.ts';
 import { signReceipt, type AgentIdentity } from './identity.ts';
 import type { Journal } from './journal.ts';
 import type { OrderProof, ProveOrder, UnprovenOrder } from './order-proof.ts';
@@ -125,10 +125,13 @@ export class OrderRunner {
 
   async #execute(work: ProvenWork, progress: (line: string) => void): Promise<Result> {
     const { resolveSecret, now } = this.#world;
-    const driver = this.#driverOf(work)!;
+    const driver = this.#driverOf(work);
     const context: TargetContext = { now, resolveSecret, progress };
     try {
+      if (driver === undefined) throw new Error(`no driver for targets of type ${work.target.type}`); // asked before the work began
       const { runs } = work;
+      // A health check looks, and never deploys, whatever it finds.
+      if (work.operation === 'health-check') return healthOf(work, await driver.observe(work, context));
       return runs === null ? await driver.remove(work, context) : await driver.apply({ ...work, runs }, context);
     } catch (cause) {
       return erroredBy(cause);
@@ -155,6 +158,17 @@ export class OrderRunner {
       endedAt: now().toISOString(),
     });
   }
+}
+
+/** Whether every approved component runs by its approved digest. What runs beside them (a database that the Compose file brings along) is not judged. */
+function healthOf(work: ProvenWork, { running }: TargetObservation): TargetOutcome {
+  const differences = (work.runs?.components ?? []).flatMap(({ name, digest }) => {
+    const found = running.filter(({ component }) => component === name);
+    if (found.length === 0) return [`${name} does not run`];
+    return found.filter((one) => one.digest !== digest).map((one) => `${name} runs ${one.digest}, approved is ${digest}`);
+  });
+  if (differences.length > 0) return { result: 'Failed', code: 'NotRunning', message: differences.join('; '), running, rolledBack: false };
+  return { result: 'Succeeded', code: 'Healthy', message: 'every component runs as approved', running, rolledBack: false };
 }
 
 /** A driver that throws could not run. Its own code is kept where it has one. */
