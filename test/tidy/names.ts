@@ -33,7 +33,11 @@ export function forbiddenWords(source: Source): readonly Finding[] {
   return findings;
 }
 
+/** Most names hold none of these letters in a row, and need no closer look. */
+const SUSPICIOUS = /manager|helper|util|processor|data|info|timestamp|hash|trusted/i;
+
 function forbiddenWord(name: string, path: string): string | undefined {
+  if (!SUSPICIOUS.test(name)) return undefined;
   const words = wordsOf(name);
   const rule = FORBIDDEN.find(({ pattern }) => pattern.test(words));
   if (rule === undefined || OWN_TERMS.some((term) => term.path.test(path) && term.name.test(name))) return undefined;

@@ -7,7 +7,13 @@ import ts from 'typescript';
 export type Finding = { readonly path: string; readonly line: number; readonly message: string };
 
 /** One file of code, parsed once for all rules. Paths are relative to the repository, with slashes. */
-export type Source = { readonly path: string; readonly text: string; readonly ast: ts.SourceFile };
+export type Source = {
+  readonly path: string;
+  readonly text: string;
+  readonly ast: ts.SourceFile;
+  /** Every node, outer before inner, listed once for all rules. */
+  readonly nodes: readonly ts.Node[];
+};
 
 /** An import, an export-from, an `import()` or a `new URL(…, import.meta.url)`. */
 export type Arrow = {
@@ -24,7 +30,14 @@ export type Arrow = {
 
 export function parse(path: string, text: string): Source {
   const kind = path.endsWith('.js') ? ts.ScriptKind.JS : ts.ScriptKind.TS;
-  return { path, text, ast: ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true, kind) };
+  const ast = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true, kind);
+  const nodes: ts.Node[] = [];
+  const list = (node: ts.Node): void => {
+    nodes.push(node);
+    node.forEachChild(list);
+  };
+  ast.forEachChild(list);
+  return { path, text, ast, nodes };
 }
 
 /** Every file that is, or is about to be, in the repository: tracked, or new and not ignored. */
@@ -52,16 +65,20 @@ export function findingAt(source: Source, node: ts.Node, message: string): Findi
   return { path: source.path, line: lineOf(source, node.getStart(source.ast)), message };
 }
 
-/** Calls `visit` for every node of the file, outer before inner. */
 export function walk(source: Source, visit: (node: ts.Node) => void): void {
-  const step = (node: ts.Node): void => {
-    visit(node);
-    node.forEachChild(step);
-  };
-  source.ast.forEachChild(step);
+  source.nodes.forEach(visit);
 }
 
+const known = new WeakMap<Source, readonly Arrow[]>();
+
+/** Found once per file: four rules ask for them. */
 export function arrowsOf(source: Source): readonly Arrow[] {
+  const arrows = known.get(source) ?? findArrows(source);
+  known.set(source, arrows);
+  return arrows;
+}
+
+function findArrows(source: Source): readonly Arrow[] {
   const arrows: Arrow[] = [];
   const add = (specifier: ts.Node | undefined, rest: Pick<Arrow, 'typeOnly' | 'lazy' | 'names'>): void => {
     if (specifier === undefined || !ts.isStringLiteralLike(specifier)) return;

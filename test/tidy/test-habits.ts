@@ -8,11 +8,18 @@ export function testHabits(source: Source): readonly Finding[] {
   if (!source.path.startsWith('test/')) return [];
   const findings: Finding[] = [];
   walk(source, (node) => {
-    if (!ts.isCallExpression(node)) return;
+    if (!ts.isCallExpression(node) || !/^(test|it|describe|suite|expect)$/.test(calledName(node))) return;
     const message = hiddenTest(node) ?? emptyAssertion(node) ?? titleFault(node);
     if (message !== undefined) findings.push(findingAt(source, node, message));
   });
   return [...findings, ...misplaced(source)];
+}
+
+/** `test` of `test.each(cases)('…')`. */
+function calledName(call: ts.CallExpression): string {
+  let at: ts.Node = call.expression;
+  while (ts.isPropertyAccessExpression(at) || ts.isCallExpression(at)) at = at.expression;
+  return ts.isIdentifier(at) ? at.text : '';
 }
 
 function hiddenTest(call: ts.CallExpression): string | undefined {
