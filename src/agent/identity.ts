@@ -1,9 +1,9 @@
 import { createPrivateKey, sign, type KeyObject } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { newPrivateKeyPem, publicKeyDer } from '../adapters/pki/key-form.ts';
 import { canonicalBytes } from '../core/model/canonical-json.ts';
 import { keyIdOf, receiptEnvelope, receiptSigningInput, type Receipt } from '../core/order/receipt.ts';
+import type { AgentKeys } from '../ports/agent-keys.ts';
 
 /** The agent's long-lived key, which stands in its Agent document. */
 export type AgentIdentity = {
@@ -24,12 +24,12 @@ const AUTHORITY = 'authority.pem';
  * Reads the identity key from the state folder; makes it there, mode 0600, the first time.
  * @throws when the folder cannot be written or the key is not P-256.
  */
-export async function openIdentity(folder: string, agent: string): Promise<AgentIdentity> {
+export async function openIdentity(folder: string, agent: string, keys: AgentKeys): Promise<AgentIdentity> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const known = await readIfThere(join(folder, KEY));
-  const privateKeyPem = known ?? newPrivateKeyPem();
+  const privateKeyPem = known ?? keys.newPrivateKeyPem();
   if (known === null) await writePrivate(folder, KEY, privateKeyPem);
-  return { agent, privateKeyPem, publicKeyDer: publicKeyDer(privateKeyPem), privateKey: createPrivateKey(privateKeyPem) };
+  return { agent, privateKeyPem, publicKeyDer: keys.publicKeyDer(privateKeyPem), privateKey: createPrivateKey(privateKeyPem) };
 }
 
 /** Null before enrolment. */

@@ -29,7 +29,7 @@ export class Journal {
   #number: number;
   #bytes: number;
   #writing: Promise<void> = Promise.resolve();
-  #broken: unknown = null;
+  #broken: Error | null = null;
 
   private constructor(folder: string, fold: JournalFold, file: FileHandle, number: number, bytes: number) {
     this.#folder = folder;
@@ -77,7 +77,7 @@ export class Journal {
       await this.#file.appendFile(text);
       await this.#file.datasync();
     } catch (cause) {
-      this.#broken = cause;
+      this.#broken = cause instanceof Error ? cause : new Error(String(cause));
       const message = `the journal in ${this.#folder} cannot be written, so no order is executed: make room on the disk and restart the agent`;
       throw new JournalError('JournalWriteFailed', message, { cause });
     }

@@ -1,9 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
-import { openAgentLink, type AgentLink, type HelloInit, type LinkState } from '../adapters/grpc/agent-link.ts';
-import { chainForIdentity } from '../adapters/grpc/enrol-client.ts';
-import { createCertificateRequest } from '../adapters/pki/authority.ts';
 import { isDigest, type Digest } from '../core/model/digest.ts';
+import type { AgentKeys } from '../ports/agent-keys.ts';
+import type { AgentHello, AgentLink, LinkState, OpenAgentLink } from '../ports/agent-link.ts';
 import type { TargetDriver } from '../ports/target-driver.ts';
 import { Agent, type ServerLink } from './agent.ts';
 import { openIdentity, readCertificates, storeCertificates, type AgentCertificates, type AgentIdentity } from './identity.ts';
@@ -19,6 +18,8 @@ export type StartAgentOptions = {
   /** `host:port` of the server's channel listener. */
   readonly address: string;
   readonly version: string;
+  readonly openLink: OpenAgentLink;
+  readonly keys: AgentKeys;
   readonly drivers: readonly TargetDriver[];
   readonly secrets: SecretSources;
   /** Log id of the pinned genesis (T13); null when the journal has pinned it before. */
@@ -49,7 +50,7 @@ export class AgentNotEnrolled extends Error {
  * @throws AgentNotEnrolled, AgentRunsAlready, JournalError.
  */
 export async function startAgent(options: StartAgentOptions): Promise<RunningAgent> {
-  const identity = await openIdentity(options.folder, options.agent);
+  const identity = await openIdentity(options.folder, options.agent, options.keys);
   const certificates = await readCertificates(options.folder);
   if (certificates === null) throw new AgentNotEnrolled(`agent ${options.agent} has no certificate in ${options.folder}: run \`stella agent enrol\` with a token first`);
   const free = await claimFolder(options.folder);
@@ -77,8 +78,8 @@ async function run(options: StartAgentOptions, identity: AgentIdentity, certific
     resolveSecret: secretResolver(options.secrets),
   });
   let stopping = false;
-  const held = new HeldCertificate(options.folder, identity, certificates, now);
-  const link = openAgentLink({
+  const held = new HeldCertificate(options, identity, certificates);
+  const link = options.openLink({
     address: options.address,
     authorityPem: certificates.authorityPem,
     credentials: async () => ({ privateKeyPem: identity.privateKeyPem, certificateChainPem: held.certificateChainPem }),
@@ -117,42 +118,44 @@ async function run(options: StartAgentOptions, identity: AgentIdentity, certific
   };
 }
 
-function hello(options: StartAgentOptions, journal: Journal): HelloInit {
+function hello(options: StartAgentOptions, journal: Journal): AgentHello {
   const state = journal.fold.stateFor(null);
   return {
     agent: options.agent,
     version: options.version,
     capabilities: options.drivers.map(({ type }) => type),
-    protectedChangeSeq: BigInt(state.protectedChange?.seq ?? -1),
+    protectedChangeSeq: state.protectedChange?.seq ?? -1,
     generations: [...state.generations].map(([key, mark]) => {
       const [environment = '', application = '', target = ''] = key.split('/');
-      return { environment, application, target, generation: BigInt(mark.generation) };
+      return { environment, application, target, generation: mark.generation };
     }),
   };
 }
 
 function serverLink(link: AgentLink): ServerLink {
   return {
-    progress: (orderDigest, lines) => void link.send({ case: 'progress', value: { orderDigest, lines: [...lines] } }),
-    receipt: (orderDigest, envelope) => void link.send({ case: 'receipt', value: { orderDigest, envelope } }),
-    inventory: (target, observed) => void link.send({ case: 'inventory', value: { target, observed } }),
+    progress: (orderDigest, lines) => void link.send({ case: 'progress', orderDigest, lines }),
+    receipt: (orderDigest, envelope) => void link.send({ case: 'receipt', orderDigest, envelope }),
+    inventory: (target, observed) => void link.send({ case: 'inventory', target, observed }),
   };
 }
 
 /** The certificate that this agent shows, and when it must be renewed. */
 class HeldCertificate {
   readonly #folder: string;
+  readonly #keys: AgentKeys;
   readonly #identity: AgentIdentity;
   readonly #authorityPem: string;
   readonly #now: () => Date;
   #chainPem: string;
 
-  constructor(folder: string, identity: AgentIdentity, certificates: AgentCertificates, now: () => Date) {
-    this.#folder = folder;
+  constructor(p: Pick<StartAgentOptions, 'folder' | 'keys' | 'now'>, identity: AgentIdentity, certificates: AgentCertificates) {
+    this.#folder = p.folder;
+    this.#keys = p.keys;
     this.#identity = identity;
     this.#authorityPem = certificates.authorityPem;
     this.#chainPem = certificates.certificateChainPem;
-    this.#now = now;
+    this.#now = p.now;
   }
 
   get certificateChainPem(): string {
@@ -162,7 +165,7 @@ class HeldCertificate {
   /** Keeps a renewed chain if it is for this agent's name and key under the pinned authority. */
   async keep(chain: readonly Uint8Array[]): Promise<boolean> {
     const { agent, privateKeyPem } = this.#identity;
-    const renewed = chainForIdentity({ chain, agent, privateKeyPem, authority: new X509Certificate(this.#authorityPem).raw });
+    const renewed = this.#keys.chainForIdentity({ chain, agent, privateKeyPem, authorityPem: this.#authorityPem });
     if (renewed === null) return false;
     await storeCertificates(this.#folder, { certificateChainPem: renewed.certificateChainPem, authorityPem: this.#authorityPem });
     this.#chainPem = renewed.certificateChainPem;
@@ -181,7 +184,7 @@ class HeldCertificate {
   }
 
   request(): Promise<Uint8Array> {
-    return createCertificateRequest(this.#identity);
+    return this.#keys.createCertificateRequest(this.#identity);
   }
 }
 
@@ -191,7 +194,7 @@ function renewWhenDue(held: HeldCertificate, link: AgentLink): () => void {
   const MAX_MS = 60_000;
   const ask = async (): Promise<void> => {
     if (held.untilRenewalMs() > 0) return;
-    link.send({ case: 'renewalRequest', value: { certificateRequest: await held.request() } });
+    link.send({ case: 'renewal-request', certificateRequest: await held.request() });
   };
   let timer: NodeJS.Timeout;
   const again = (): void => {

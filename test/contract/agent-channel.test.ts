@@ -3,13 +3,14 @@ import { create } from '@bufbuild/protobuf';
 import { Client } from '@grpc/grpc-js';
 import { X509Certificate } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
-import { openAgentLink, type AgentLinkOptions, type LinkState } from '../../src/adapters/grpc/agent-link.ts';
+import { openAgentLink } from '../../src/adapters/grpc/agent-link.ts';
 import { refusalCodeOf } from '../../src/adapters/grpc/refusal.ts';
-import { agentChannelDefinition } from '../../src/adapters/grpc/wire.ts';
+import { connectMethod } from '../../src/adapters/grpc/wire.ts';
 import { createCertificateRequest, issueAgentCertificate, issueServerCertificate, pemOf, type AgentAuthority } from '../../src/adapters/pki/authority.ts';
 import { newPrivateKeyPem, publicKeyDer } from '../../src/adapters/pki/key-form.ts';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
 import { limits } from '../../src/core/model/limits.ts';
+import type { AgentLinkOptions, LinkState } from '../../src/ports/agent-link.ts';
 import { AgentMessageSchema, HelloSchema } from '../../src/generated/proto/stella/agent/v1/agent_pb.ts';
 import { enrolledAgent, eventually, newAuthority, orderFor, Scratch, startServer, type TestServer } from './agent-fixture.ts';
 
@@ -22,7 +23,7 @@ type Enrolled = Awaited<ReturnType<typeof enrolledAgent>>;
 function connectOnce(server: TestServer, channel: ChannelCredentials, name: string): Promise<string> {
   const client = new Client(`127.0.0.1:${server.channelPort}`, channel, { 'grpc.use_local_subchannel_pool': 1 });
   scratch.later(() => client.close());
-  const { path, requestSerialize, responseDeserialize } = agentChannelDefinition['connect']!;
+  const { path, requestSerialize, responseDeserialize } = connectMethod;
   const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
   call.on('data', () => undefined);
   call.write(create(AgentMessageSchema, { message: { case: 'hello', value: create(HelloSchema, { agent: name, version: 'test' }) } }));
@@ -55,7 +56,7 @@ function linkOf(server: TestServer, agent: Enrolled, more: Partial<AgentLinkOpti
     address: `127.0.0.1:${server.channelPort}`,
     authorityPem: agent.authorityPem,
     credentials: async () => ({ privateKeyPem: agent.identity.privateKeyPem, certificateChainPem: agent.certificateChainPem }),
-    hello: () => ({ agent: agent.identity.agent, version: 'test', capabilities: ['miniature'], protectedChangeSeq: 7n }),
+    hello: () => ({ agent: agent.identity.agent, version: 'test', capabilities: ['miniature'], protectedChangeSeq: 7, generations: [] }),
     onOrder: (order) => orders.push(order),
     onCancel: (digest) => cancelled.push(digest),
     onRenewed: () => undefined,
@@ -189,8 +190,8 @@ describe('dispatching', () => {
     const receipt = server.hub.dispatch('anna', { digest, target: 'web-1', bundle }, { onProgress: (more) => lines.push(...more) });
     const order = await eventually(() => orders[0]);
     expect(digestOfBytes(order.bundle)).toBe(digest);
-    link.send({ case: 'progress', value: { orderDigest: digest, lines: ['half way'] } });
-    link.send({ case: 'receipt', value: { orderDigest: digest, envelope: Buffer.from('signed') } });
+    link.send({ case: 'progress', orderDigest: digest, lines: ['half way'] });
+    link.send({ case: 'receipt', orderDigest: digest, envelope: Buffer.from('signed') });
     expect(Buffer.from(await receipt).toString()).toBe('signed');
     expect(lines).toEqual(['half way']);
   });
@@ -212,7 +213,7 @@ describe('dispatching', () => {
     link.reconnect(); // the stream breaks while the order runs
     await eventually(() => orders.length === 2);
     expect(orders[1]).toMatchObject({ digest: order.digest });
-    link.send({ case: 'receipt', value: { orderDigest: order.digest, envelope: Buffer.from('from the journal') } });
+    link.send({ case: 'receipt', orderDigest: order.digest, envelope: Buffer.from('from the journal') });
     expect(Buffer.from(await receipt).toString()).toBe('from the journal');
   });
 
@@ -223,7 +224,7 @@ describe('dispatching', () => {
     await eventually(() => server.hub.connected().length === 1);
     const both = [server.hub.dispatch('anna', order), server.hub.dispatch('anna', order)];
     await eventually(() => orders.length > 0);
-    link.send({ case: 'receipt', value: { orderDigest: order.digest, envelope: Buffer.from('one') } });
+    link.send({ case: 'receipt', orderDigest: order.digest, envelope: Buffer.from('one') });
     const [first, second] = await Promise.all(both);
     expect(first).toEqual(second);
     expect(orders).toHaveLength(1);
@@ -237,10 +238,10 @@ describe('dispatching', () => {
     const order = orderFor({ target: 'web-1', generation: 1 });
     const receipt = server.hub.dispatch('anna', order);
     await eventually(() => anna.orders.length === 1);
-    berta.link.send({ case: 'receipt', value: { orderDigest: order.digest, envelope: Buffer.from('forged') } });
-    berta.link.send({ case: 'inventory', value: { target: 'web-1', observed: Buffer.from('{}') } });
+    berta.link.send({ case: 'receipt', orderDigest: order.digest, envelope: Buffer.from('forged') });
+    berta.link.send({ case: 'inventory', target: 'web-1', observed: Buffer.from('{}') });
     await eventually(() => server.inventories.length === 1); // so the forged receipt has arrived
-    anna.link.send({ case: 'receipt', value: { orderDigest: order.digest, envelope: Buffer.from('true') } });
+    anna.link.send({ case: 'receipt', orderDigest: order.digest, envelope: Buffer.from('true') });
     expect(Buffer.from(await receipt).toString()).toBe('true');
   });
 
@@ -281,7 +282,7 @@ describe('renewal', () => {
     const { link } = linkOf(server, agent, { onRenewed: (chain) => chains.push(chain) });
     await eventually(() => server.hub.connected().length === 1);
     const certificateRequest = await createCertificateRequest(agent.identity);
-    link.send({ case: 'renewalRequest', value: { certificateRequest } });
+    link.send({ case: 'renewal-request', certificateRequest });
     const [leaf = new Uint8Array()] = await eventually(() => chains[0]);
     const renewed = new X509Certificate(leaf);
     expect(renewed.serialNumber).not.toBe(new X509Certificate(agent.certificateChainPem).serialNumber);
@@ -294,11 +295,11 @@ describe('renewal', () => {
     const { link, states } = linkOf(server, agent);
     await eventually(() => server.hub.connected().length === 1);
     const other = await createCertificateRequest({ privateKeyPem: newPrivateKeyPem(), agent: 'anna' });
-    link.send({ case: 'renewalRequest', value: { certificateRequest: other } });
+    link.send({ case: 'renewal-request', certificateRequest: other });
     await eventually(() => states.some((state) => state.state === 'waiting' && state.code === 'RequestRefused'));
     await eventually(() => server.hub.connected().length === 1);
     server.inForce.delete('anna');
-    link.send({ case: 'renewalRequest', value: { certificateRequest: await createCertificateRequest(agent.identity) } });
+    link.send({ case: 'renewal-request', certificateRequest: await createCertificateRequest(agent.identity) });
     await eventually(() => states.some((state) => state.state === 'waiting' && state.code === 'AgentNotInForce'));
   });
 });

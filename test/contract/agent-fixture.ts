@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startAgentServer, type AgentServer, type AgentServerOptions } from '../../src/adapters/grpc/agent-server.ts';
 import { enrolAgent } from '../../src/adapters/grpc/enrol-client.ts';
+import { agentKeys } from '../../src/adapters/pki/agent-keys.ts';
 import { certifyAuthority, openAuthority, type AgentAuthority } from '../../src/adapters/pki/authority.ts';
 import { enrolmentTokenDigest, newEnrolmentToken } from '../../src/adapters/pki/enrolment-token.ts';
 import { newPrivateKeyPem } from '../../src/adapters/pki/key-form.ts';
@@ -76,7 +77,7 @@ export async function startServer(scratch: Scratch, more: Partial<AgentServerOpt
 /** An agent with a state folder, in force on the server. */
 export async function newAgent(scratch: Scratch, server: TestServer, name: string): Promise<{ folder: string; identity: AgentIdentity }> {
   const folder = await scratch.folder();
-  const identity = await openIdentity(folder, name);
+  const identity = await openIdentity(folder, name, agentKeys);
   server.inForce.set(name, identity.publicKeyDer);
   return { folder, identity };
 }

@@ -1,6 +1,8 @@
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { openAgentLink } from '../../src/adapters/grpc/agent-link.ts';
+import { agentKeys } from '../../src/adapters/pki/agent-keys.ts';
 import { newPrivateKeyPem, publicKeyDer } from '../../src/adapters/pki/key-form.ts';
 import { openIdentity } from '../../src/agent/identity.ts';
 import { Journal } from '../../src/agent/journal.ts';
@@ -51,7 +53,7 @@ class Miniature implements TargetDriver {
 }
 
 async function runnerOn(folder: string, driver = new Miniature(), secrets = secretResolver({ environment: {}, secretFolders: [] })) {
-  const identity = await openIdentity(folder, 'anna');
+  const identity = await openIdentity(folder, 'anna', agentKeys);
   const journal = await Journal.open(join(folder, 'journal'));
   scratch.later(() => journal.close());
   const runner = new OrderRunner({ identity, journal, proveOrder: miniatureProof, drivers: [driver], resolveSecret: secrets, now: () => new Date() });
@@ -251,7 +253,7 @@ describe('an agent process', () => {
     const { folder, identity } = await enrolledAgent(scratch, server, 'anna');
     const start = () =>
       startAgent({
-        agent: 'anna', folder, address: `localhost:${server.channelPort}`, version: 'test', drivers: [driver], secrets: { environment: {}, secretFolders: [] },
+        agent: 'anna', folder, address: `localhost:${server.channelPort}`, version: 'test', openLink: openAgentLink, keys: agentKeys, drivers: [driver], secrets: { environment: {}, secretFolders: [] },
         pin: digestOfBytes('genesis'), now: () => new Date(), random: () => 0, log: () => undefined, backOff: { firstMs: 20, maxMs: 100 }, proveOrder: miniatureProof,
       });
     return { folder, identity, driver, start };
@@ -315,7 +317,7 @@ describe('an agent process', () => {
     const again = await start();
     await again.stop();
     const options = {
-      agent: 'anna', folder, address: `localhost:${server.channelPort}`, version: 'test', drivers: [], secrets: { environment: {}, secretFolders: [] },
+      agent: 'anna', folder, address: `localhost:${server.channelPort}`, version: 'test', openLink: openAgentLink, keys: agentKeys, drivers: [], secrets: { environment: {}, secretFolders: [] },
       now: () => new Date(), random: () => 0, log: () => undefined,
     };
     await expect(startAgent({ ...options, pin: digestOfBytes('another log') as Digest })).rejects.toMatchObject({ code: 'GenesisMismatch' });

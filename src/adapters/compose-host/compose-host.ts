@@ -205,9 +205,14 @@ function componentOf(container: { service: string; repoDigests: readonly string[
   const images = container.repoDigests.map((text) => ({ repository: familiarName(text.split('@')[0] ?? ''), digest: text.split('@')[1] ?? '' }));
   // One image may be known by several digests (its index, another repository): the one that was asked for names it best.
   for (const { name, repository, digest } of components) {
-    if (images.some((image) => image.repository === familiarName(repository) && image.digest === digest)) return { component: name, digest };
+    if (images.some((image) => isOf(image.repository, repository) && image.digest === digest)) return { component: name, digest };
   }
-  const other = components.find(({ repository }) => images.some((image) => image.repository === familiarName(repository)));
-  const image = images.find(({ repository }) => other !== undefined && repository === familiarName(other.repository)) ?? images[0];
+  const other = components.find(({ repository }) => images.some((image) => isOf(image.repository, repository)));
+  const image = images.find(({ repository }) => other !== undefined && isOf(repository, other.repository)) ?? images[0];
   return { component: other?.name ?? container.service, digest: image?.digest ?? 'unknown' };
+}
+
+/** A component's repository stands with or without its registry's host in front. */
+function isOf(image: string, repository: string): boolean {
+  return image === familiarName(repository) || image.endsWith(`/${repository}`);
 }

@@ -1,56 +1,47 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Client, credentials, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
-import { AgentMessageSchema, HelloSchema, type AgentMessage, type ServerMessage } from '../../generated/proto/stella/agent/v1/agent_pb.ts';
+import { AgentMessageSchema, type AgentMessage, type HelloSchema, type ServerMessage } from '../../generated/proto/stella/agent/v1/agent_pb.ts';
+import type { AgentHello, AgentLink, AgentLinkOptions, AgentSays } from '../../ports/agent-link.ts';
 import { refusalCodeOf, type RefusalCode } from './refusal.ts';
-import { agentChannelDefinition, channelOptions } from './wire.ts';
+import { channelOptions, connectMethod } from './wire.ts';
 
-export type HelloInit = Omit<MessageInitShape<typeof HelloSchema>, '$typeName' | '$unknown'>;
 type Outgoing = NonNullable<MessageInitShape<typeof AgentMessageSchema>['message']>;
 type Call = ClientDuplexStream<AgentMessage, ServerMessage>;
-
-export type LinkState =
-  | { readonly state: 'connected' }
-  /** `code` is null when nobody answered or TLS failed. */
-  | { readonly state: 'waiting'; readonly code: RefusalCode | null; readonly message: string; readonly retryMs: number };
-
-export type AgentLinkOptions = {
-  /** `host:port` of the server's channel listener. */
-  readonly address: string;
-  /** PEM of the authority pinned at enrolment; the only root. */
-  readonly authorityPem: string;
-  /** Asked at each connection, so that a renewed certificate is used. */
-  readonly credentials: () => Promise<{ readonly privateKeyPem: string; readonly certificateChainPem: string }>;
-  readonly hello: () => HelloInit;
-  readonly onOrder: (order: { digest: string; target: string; bundle: Uint8Array }) => void;
-  readonly onCancel: (orderDigest: string) => void;
-  readonly onRenewed: (chain: readonly Uint8Array[]) => void;
-  readonly onState?: (state: LinkState) => void;
-  /** A number in [0, 1), for jitter. */
-  readonly random: () => number;
-  readonly backOff?: { readonly firstMs: number; readonly maxMs: number };
-};
-
-/** An agent's connection to its server; connects, and connects again, until it is closed. */
-export type AgentLink = {
-  /** False when there is no stream: what is lost is asked for again by the server, and answered from the journal. */
-  send(message: Outgoing): boolean;
-  /** Drops the stream and connects at once with the present credentials. */
-  reconnect(): void;
-  close(): Promise<void>;
-};
 
 /** Starts the connection loop. */
 export function openAgentLink(options: AgentLinkOptions): AgentLink {
   const loop = new LinkLoop(options);
   const ended = loop.run();
   return {
-    send: (message) => loop.send(message),
+    send: (message) => loop.send(outgoing(message)),
     reconnect: () => loop.reconnect(),
     close: async () => {
       loop.close();
       await ended;
     },
   };
+}
+
+function helloOf(hello: AgentHello): MessageInitShape<typeof HelloSchema> {
+  return {
+    ...hello,
+    capabilities: [...hello.capabilities],
+    protectedChangeSeq: BigInt(hello.protectedChangeSeq),
+    generations: hello.generations.map((mark) => ({ ...mark, generation: BigInt(mark.generation) })),
+  };
+}
+
+function outgoing(message: AgentSays): Outgoing {
+  switch (message.case) {
+    case 'progress':
+      return { case: 'progress', value: { orderDigest: message.orderDigest, lines: [...message.lines] } };
+    case 'receipt':
+      return { case: 'receipt', value: { orderDigest: message.orderDigest, envelope: message.envelope } };
+    case 'inventory':
+      return { case: 'inventory', value: { target: message.target, observed: message.observed } };
+    case 'renewal-request':
+      return { case: 'renewalRequest', value: { certificateRequest: message.certificateRequest } };
+  }
 }
 
 class LinkLoop {
@@ -97,7 +88,7 @@ class LinkLoop {
     const { privateKeyPem, certificateChainPem } = await this.#options.credentials();
     const channel = credentials.createSsl(Buffer.from(this.#options.authorityPem), Buffer.from(privateKeyPem), Buffer.from(certificateChainPem));
     const client = new Client(this.#options.address, channel, { ...channelOptions, 'grpc.use_local_subchannel_pool': 1 });
-    const { path, requestSerialize, responseDeserialize } = agentChannelDefinition['connect']!;
+    const { path, requestSerialize, responseDeserialize } = connectMethod;
     const call: Call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
     try {
       if (this.#closed) call.cancel();
@@ -107,7 +98,7 @@ class LinkLoop {
         this.#options.onState?.({ state: 'connected' });
       });
       call.on('data', (message: ServerMessage) => this.#receive(message));
-      this.send({ case: 'hello', value: create(HelloSchema, this.#options.hello()) });
+      this.send({ case: 'hello', value: helloOf(this.#options.hello()) });
       return await this.#ended(call);
     } finally {
       this.#call = null;

@@ -1,6 +1,5 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type Message } from '@bufbuild/protobuf';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
-import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { connect, type DetailedPeerCertificate, type TLSSocket } from 'node:tls';
 import {
@@ -9,11 +8,11 @@ import {
   type EnrolResponse,
   type IntroduceResponse,
 } from '../../generated/proto/stella/agent/v1/agent_pb.ts';
-import { agentUri, createCertificateRequest, pemOf } from '../pki/authority.ts';
+import { agentKeys } from '../pki/agent-keys.ts';
+import { createCertificateRequest, pemOf } from '../pki/authority.ts';
 import { authorityOfToken, certificateSha256 } from '../pki/enrolment-token.ts';
-import { publicKeyDer } from '../pki/key-form.ts';
 import { refusalCodeOf, type RefusalCode } from './refusal.ts';
-import { channelOptions, enrolmentDefinition } from './wire.ts';
+import { channelOptions, enrolmentMethods } from './wire.ts';
 
 export type EnrolOptions = {
   /** `host:port` of the server's enrolment listener. */
@@ -77,31 +76,11 @@ export async function enrolAgent(options: EnrolOptions): Promise<Enrolled | { re
 }
 
 function enrolledFrom(response: EnrolResponse, authority: Uint8Array, options: EnrolOptions): Enrolled | { readonly ok: false; readonly code: 'CertificateMismatch' } {
-  const chain = chainForIdentity({ chain: response.certificateChain, agent: options.agent, privateKeyPem: options.privateKeyPem, authority });
+  const { agent, privateKeyPem } = options;
+  const authorityPem = pemOf(authority);
+  const chain = agentKeys.chainForIdentity({ chain: response.certificateChain, agent, privateKeyPem, authorityPem });
   if (chain === null) return { ok: false, code: 'CertificateMismatch' };
-  return { ok: true, ...chain, authorityPem: pemOf(authority), channelPort: response.channelPort };
-}
-
-/**
- * A chain that the server sent, if its leaf is for this agent's name and key and is signed by the pinned authority; else null.
- * @param p.chain DER, leaf first. @param p.authority DER.
- */
-export function chainForIdentity(p: {
-  chain: readonly Uint8Array[];
-  agent: string;
-  privateKeyPem: string;
-  authority: Uint8Array;
-}): { readonly certificateChainPem: string; readonly notAfter: Date } | null {
-  try {
-    const leaf = new X509Certificate(p.chain[0] ?? new Uint8Array());
-    const isOurs =
-      leaf.subjectAltName === `URI:${agentUri(p.agent)}` &&
-      leaf.publicKey.export({ type: 'spki', format: 'der' }).equals(publicKeyDer(p.privateKeyPem)) &&
-      leaf.verify(new X509Certificate(p.authority).publicKey);
-    return isOurs ? { certificateChainPem: `${pemOf(leaf.raw)}\n${pemOf(p.authority)}\n`, notAfter: leaf.validToDate } : null;
-  } catch {
-    return null;
-  }
+  return { ok: true, ...chain, authorityPem, channelPort: response.channelPort };
 }
 
 function unreachable(address: string, cause: unknown): EnrolConnectionError {
@@ -144,8 +123,8 @@ function lastOfChain(socket: TLSSocket): Uint8Array {
   return certificate.raw;
 }
 
-function call<T>(client: Client, method: 'introduce' | 'enrol', request: object, timeoutMs: number): Promise<T> {
-  const definition = enrolmentDefinition[method]!;
+function call<T>(client: Client, method: 'introduce' | 'enrol', request: Message, timeoutMs: number): Promise<T> {
+  const definition = enrolmentMethods[method];
   return new Promise((resolve, reject) => {
     client.makeUnaryRequest(
       definition.path,
@@ -153,7 +132,7 @@ function call<T>(client: Client, method: 'introduce' | 'enrol', request: object,
       definition.responseDeserialize,
       request,
       { deadline: Date.now() + timeoutMs },
-      (error, response) => (error === null ? resolve(response as T) : reject(error)),
+      (error, response) => (error === null ? resolve(response as unknown as T) : reject(error)),
     );
   });
 }

@@ -1,9 +1,8 @@
 import { fromBinary, toBinary, type DescMessage, type DescMethod, type DescService } from '@bufbuild/protobuf';
-import type { GenMessage } from '@bufbuild/protobuf/codegenv2';
 import type { Message } from '@bufbuild/protobuf';
 import type { ChannelOptions, MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { limits } from '../../core/model/limits.ts';
-import { AgentChannel, Enrolment } from '../../generated/proto/stella/agent/v1/agent_pb.ts';
+import { AgentChannel, Enrolment, type AgentMessage, type ServerMessage } from '../../generated/proto/stella/agent/v1/agent_pb.ts';
 
 const serializer = (schema: DescMessage) => (message: Message): Buffer => {
   const bytes = toBinary(schema, message);
@@ -33,8 +32,12 @@ function definitionOf(service: DescService): ServiceDefinition {
 export const enrolmentDefinition = definitionOf(Enrolment);
 export const agentChannelDefinition = definitionOf(AgentChannel);
 
-/** The wire type of a generated schema. */
-export type WireOf<S> = S extends GenMessage<infer M> ? M : never;
+/** Single methods, for clients. */
+export const connectMethod = methodOf(AgentChannel, AgentChannel.method.connect) as unknown as MethodDefinition<AgentMessage, ServerMessage>;
+export const enrolmentMethods = {
+  introduce: methodOf(Enrolment, Enrolment.method.introduce),
+  enrol: methodOf(Enrolment, Enrolment.method.enrol),
+} as const;
 
 /** Both sides hold the same message limit and notice a dead peer by HTTP/2 pings. */
 export const channelOptions: ChannelOptions = {
