@@ -96,7 +96,7 @@ export interface GitReader {
   /** Raw commit objects (without Git's own `commit <size>` header), each checked against its id (T1). */
   readCommits(ids: Iterable<CommitId>): Promise<ReadonlyMap<CommitId, ObjectRead>>;
 
-  /** Every file of a commit, sorted by path; with `under`, only those below this folder. */
+  /** Every file of a commit, sorted by path; with `under`, only this file or those below this folder. */
   readTree(commit: CommitId, options?: { readonly under?: string }): Promise<TreeListing>;
 
   /** Changed files between two commits, or all files of `to` when `from` is null. */

@@ -38,7 +38,7 @@ export type ReconcilerParts = {
   readonly registry: ResolveRegistry;
   readonly signers: Signers;
   readonly ledger: Ledger | null;
-  readonly executor: RunExecutor | null;
+  readonly executor: Pick<RunExecutor, 'sync' | 'takeFinished' | 'needsRenewal'> | null;
   readonly now: () => Date;
   readonly engineVersion: string;
   /** Full name of the branch with the declarations. */

@@ -14,6 +14,8 @@ import { genesisDocumentsDigest, intentPreimage } from '../../src/core/model/pre
 import { keyIdOf } from '../../src/core/evidence/dsse.ts';
 import type { DigestResolver } from '../../src/ports/digest-resolver.ts';
 import type { RecordSigner } from '../../src/ports/signing.ts';
+import type { LogState } from '../../src/core/evidence/log-state.ts';
+import type { FinishedRun } from '../../src/reconciler/run-outcome.ts';
 import { Reconciler, type ReconcilerParts } from '../../src/reconciler/reconciler.ts';
 import { createRepository, createSshKey, createTemporaryFolder, signWithSsh, type SshKey, type TestRepository } from './git-repository.ts';
 
@@ -120,6 +122,7 @@ export class World {
   readonly registry: TagTable;
   readonly pin: Digest;
   now = new Date('2026-11-01T08:00:00.000Z');
+  readonly executor = new InstantExecutor(() => this.now);
   #mirror: Mirror | null = null;
   #reconciler: Reconciler | null = null;
   #opened = 0;
@@ -156,7 +159,7 @@ export class World {
     const files = Object.fromEntries([root, ...documents].map((d) => [pathOf(d), yamlOf(d)]));
     await repository.commit({ message: 'Begin', files: { ...files, ...options.files }, sshKey: people.alice });
     const world = new World({ folder, repository, people, keys, registry: new TagTable(), pin: documentDigest(root) });
-    if (options.idle !== true) await world.pass();
+    if (options.idle !== true) await world.settle();
     return world;
   }
 
@@ -168,7 +171,7 @@ export class World {
     return {
       reader, remote, evidence: { reader, remote, branch: writer.openBranch(EVIDENCE_REF) }, parser: createDocumentParser(), registry: () => this.registry,
       signers: { records: recordSignerOf(this.keys.decisions), commits: (payload) => signWithSsh(this.keys.commits, payload) },
-      ledger: null, executor: null, now: () => this.now, engineVersion: 'test', targetRef: TARGET_REF, pin: this.pin, createLog: true,
+      ledger: null, executor: this.executor, now: () => this.now, engineVersion: 'test', targetRef: TARGET_REF, pin: this.pin, createLog: true,
       author: { name: 'stella', email: 'stella@example.test' }, tagPollSeconds: 1_000_000, ...overrides,
     };
   }
@@ -181,6 +184,23 @@ export class World {
   /** One reconcile; a pass that stalls fails the test unless `stalls` is asked for. */
   async pass(): Promise<Awaited<ReturnType<Reconciler['pass']>>> {
     return (await this.reconciler()).pass();
+  }
+
+  /** Passes until nothing more is written, as the server's loop does. @returns how many records */
+  async settle(): Promise<number> {
+    let records = 0;
+    for (let last = -1; last !== 0; records += last) {
+      const report = await this.pass();
+      if (report.fault !== null) throw new Error(`${report.fault.code}: ${report.fault.message}`);
+      last = report.records;
+    }
+    return records;
+  }
+
+  async state(): Promise<LogState> {
+    const { state } = await this.reconciler();
+    if (state === null) throw new Error('no pass has read the log');
+    return state;
   }
 
   /** The server is killed and started again on an empty disk. */
@@ -216,5 +236,42 @@ export class World {
   async close(): Promise<void> {
     await this.#mirror?.close();
     await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Ends every run at once with the result that `answer` gives; stands where agents would be. */
+export class InstantExecutor {
+  readonly executed: { readonly environment: string; readonly generation: number; readonly release: string | null }[] = [];
+  answer: 'Succeeded' | 'Failed' = 'Succeeded';
+  #finished: FinishedRun[] = [];
+  readonly #now: () => Date;
+
+  constructor(now: () => Date) {
+    this.#now = now;
+  }
+
+  async sync(state: LogState): Promise<void> {
+    this.#finished = [];
+    for (const app of state.states.values()) {
+      const run = app.openRun;
+      if (run === null) continue;
+      const at = this.#now().toISOString();
+      this.executed.push({ environment: app.environment, generation: run.generation, release: run.release });
+      this.#finished.push({
+        environment: app.environment, application: app.application, receipts: [],
+        predicate: {
+          environment: app.environment, application: app.application, operation: run.operation, generation: run.generation, promotionDigest: run.promotionDigest, decision: run.decision,
+          result: this.answer, reason: this.answer === 'Succeeded' ? 'Ok' : 'TargetFailed', startedAt: at, endedAt: at, steps: [], fallback: null,
+        },
+      });
+    }
+  }
+
+  takeFinished(): readonly FinishedRun[] {
+    return this.#finished;
+  }
+
+  needsRenewal(): readonly string[] {
+    return [];
   }
 }

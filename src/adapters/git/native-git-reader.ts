@@ -167,7 +167,7 @@ function listFolder(folder: Folder, content: readonly RawTreeEntry[], under: str
     const inside = under === '' || path.startsWith(`${under}/`);
     if (entry.mode === '40000') {
       if (inside || path === under || under.startsWith(`${path}/`)) found.folders.push({ path, id: entry.id });
-    } else if (inside) {
+    } else if (inside || path === under) {
       const parsed = parsePath(path);
       if (parsed.ok) found.entries.push({ path: parsed.path, mode: entry.mode, blob: entry.id });
       else found.unreadable.push(parsed.unreadable);
