@@ -43,6 +43,8 @@ export class LogMirror {
 
   #note(record: EvidenceRecord): void {
     switch (record.type) {
+      case 'observation':
+        return;
       case 'protected-change':
         this.#documents = true;
         for (const { kind, name, to } of record.predicate.changes) {

@@ -328,3 +328,23 @@ describe('a tag that moves', () => {
     expect((await world.state()).locks.get('shop/1.0')!.lock.components[0]!.digest).toBe(one);
   });
 });
+
+describe('a release that has run in the environment before', () => {
+  it('may come back to production although that environment has gone on', async () => {
+    world = await asked();
+    await world.commit([await world.approval(world.people.bob, { ...SRE, digest: await promotionDigest() })], {});
+    await world.settle();
+    await world.commit([doc('Promotion', 'dev/shop', { release: '1.1' })], { by: world.people.alice });
+    await world.settle();
+    await world.commit([await world.promotion('prod', '1.1', { by: world.people.alice })], { by: world.people.alice });
+    await world.settle();
+    await world.commit([await world.approval(world.people.bob, { ...SRE, digest: await promotionDigest() })], {});
+    await world.settle();
+    await world.commit([doc('Promotion', 'prod/shop', { release: '1.0' })], { by: world.people.carol });
+    await world.settle();
+    expect((await lastPromotionDecision()).decision.reasons).toEqual(['ApprovalsMissing']);
+    await world.commit([await world.approval(world.people.bob, { ...SRE, digest: await promotionDigest() })], {});
+    await world.settle();
+    expect(executedInProd().map((e) => e.release)).toEqual(['1.0', '1.1', '1.0']);
+  });
+});

@@ -4,7 +4,7 @@ import { documentDigest, type AnyDocument, type DocumentOf } from '../model/docu
 import { parseInstant } from '../model/instant.ts';
 import { compareText } from '../model/names.ts';
 import { preimageDigest, type Clause, type Operation, type Plan, type PromotionPreimage } from '../model/preimages.ts';
-import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type LogState } from '../evidence/log-state.ts';
+import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Held, type LogState } from '../evidence/log-state.ts';
 import type { ArtifactLookup } from '../evidence/fold.ts';
 import { signersOf } from '../trust/embedded-signers.ts';
 import { findRequesters, type Requesters, type TouchingCommit } from '../trust/requesters.ts';
@@ -127,13 +127,21 @@ function freezesOn(state: LogState, m: DecisionMaterial): readonly string[] {
     .map(({ metadata }) => metadata.name);
 }
 
+/**
+ * Since when this lock runs in the source, or when it began to in an earlier span that was long enough: what has soaked once
+ * has soaked, so that going back does not need the environments before to go back first.
+ */
+function soakedSince(held: readonly Held[], lock: Digest, soakSeconds: number): string | null {
+  const spans = held.filter((span) => span.lock === lock);
+  const soaked = spans.find(({ from, until }) => until !== null && (parseInstant(until) ?? 0) - (parseInstant(from) ?? Number.POSITIVE_INFINITY) >= soakSeconds * 1000);
+  return (soaked ?? spans.find(({ until }) => until === null))?.from ?? null;
+}
+
 function sourcesOf(state: LogState, m: DecisionMaterial, lock: Digest | null): readonly SourceFact[] {
   const from = inForceOf(state, 'Environment', m.environment)?.spec.from ?? [];
   return from
     .map(({ environment, soakSeconds = 0 }) => {
-      const source = appStateOf(state, environment, m.application);
-      const holds = lock !== null && source.clean && source.lock === lock;
-      return { environment, soakSeconds, succeededAt: holds ? source.succeededAt : null };
+      return { environment, soakSeconds, succeededAt: lock === null ? null : soakedSince(appStateOf(state, environment, m.application).held, lock, soakSeconds) };
     })
     .sort((a, b) => compareText(a.environment, b.environment));
 }

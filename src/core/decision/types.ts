@@ -29,7 +29,7 @@ export type Approver = { readonly principal: string; readonly roles: readonly st
 export type SourceFact = {
   readonly environment: string;
   readonly soakSeconds: number;
-  /** When a run of this very lock last succeeded there and is what the environment's clean state holds; null if it does not. */
+  /** Since when this very lock runs there in a clean state, or since when it once did for long enough; null if neither. */
   readonly succeededAt: string | null;
 };
 

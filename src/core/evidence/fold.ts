@@ -3,7 +3,7 @@ import type { CommitId } from '../model/commit-id.ts';
 import { isDigest, type Digest } from '../model/digest.ts';
 import { preimageDigest } from '../model/preimages.ts';
 import { applyProtectedChange } from '../trust/apply-change.ts';
-import { appStateOf, approvalKey, stateKey, type AppState, type LogState, type OpenRun } from './log-state.ts';
+import { appStateOf, approvalKey, stateKey, type AppState, type Held, type LogState, type OpenRun } from './log-state.ts';
 import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
 
 export type FoldCode =
@@ -159,23 +159,34 @@ function applyOutcome(state: LogState, header: RecordHeader, p: DeploymentOutcom
   const kept = app.approvals.filter((approval) => (state.approvals.get(approval)?.seq ?? 0) > run.openedSeq);
   const lastOutcome = { seq: header.seq, generation: p.generation, result: p.result, reason: p.reason, endedAt: p.endedAt };
   const ended = { ...app, openRun: null, approvals: kept, spentIntents: union(app.spentIntents, run.intents), lastOutcome };
-  return { ok: true, state: withApp(state, p.result === 'Succeeded' ? succeeded(ended, run, header) : failed(ended, run, p)) };
+  return { ok: true, state: withApp(state, p.result === 'Succeeded' ? succeeded(ended, run, header) : failed(ended, run, p, header)) };
 }
 
 /** Succeeded sets lock and plan and `clean` (TRUST "State"). */
 function succeeded(app: AppState, run: OpenRun, header: RecordHeader): AppState {
   const removed = run.operation === 'remove';
   return {
-    ...app, clean: true, closed: null, succeededAt: header.asOf, succeededTip: run.tip as CommitId,
+    ...app, clean: true, closed: null, succeededAt: header.asOf, succeededTip: run.tip as CommitId, held: heldAfter(app.held, removed ? null : run.lock, header.asOf),
     release: removed ? null : run.release, lock: removed ? null : run.lock, runs: removed ? null : run.runs, plan: removed ? null : run.plan,
   };
 }
 
 /** Anything else keeps both and clears `clean`, unless the fallback succeeded everywhere; an aborted run may be asked for again. */
-function failed(app: AppState, run: OpenRun, p: DeploymentOutcomePredicate): AppState {
+function failed(app: AppState, run: OpenRun, p: DeploymentOutcomePredicate, header: RecordHeader): AppState {
   const clean = p.fallback === 'Succeeded' ? app.clean : false;
   const closed = p.result === 'Aborted' ? app.closed : { operation: run.operation, lock: run.lock, runs: run.runs, attempt: run.attempt };
-  return { ...app, clean, closed };
+  return { ...app, clean, closed, held: clean ? app.held : heldAfter(app.held, null, header.asOf) };
+}
+
+/** Spans kept of one environment and application: enough for every release that anybody goes back to. Part of rule set 1. */
+const HELD_SPANS = 100;
+
+/** What runs now, and until when the one before did. The same lock deployed again (another configuration) goes on. */
+function heldAfter(held: readonly Held[], lock: Digest | null, at: string): readonly Held[] {
+  const last = held.at(-1);
+  if (last !== undefined && last.until === null && last.lock === lock) return held;
+  const ended = held.map((span) => (span.until === null ? { ...span, until: at } : span));
+  return (lock === null ? ended : [...ended, { lock, from: at, until: null }]).slice(-HELD_SPANS);
 }
 
 function union(a: readonly Digest[], b: readonly Digest[]): readonly Digest[] {

@@ -89,6 +89,8 @@ export type LastDecision = {
   readonly requestedAt: string;
   readonly decidedAt: string;
 };
+/** A span of time in which one lock ran. */
+export type Held = { readonly lock: Digest; readonly from: string; readonly until: string | null };
 export type AppState = Deployed & {
   readonly environment: string;
   readonly application: string;
@@ -97,6 +99,8 @@ export type AppState = Deployed & {
   readonly closed: { readonly operation: Operation; readonly lock: Digest | null; readonly runs: Digest | null; readonly attempt: number } | null;
   /** When the present lock last succeeded. */
   readonly succeededAt: string | null;
+  /** When which lock ran here in a clean state; the newest last, `until` null while it does. */
+  readonly held: readonly Held[];
   /** Tip of the last succeeded run's allow; requesters are looked for after it (T19). */
   readonly succeededTip: CommitId | null;
   readonly spentIntents: readonly Digest[];
@@ -122,7 +126,7 @@ export function initialState(root: DocumentOf<'TrustRoot'>, logId: Digest): LogS
 export function emptyAppState(environment: string, application: string): AppState {
   return {
     environment, application, generation: 0, release: null, lock: null, runs: null, plan: null, clean: true, openRun: null, closed: null,
-    succeededAt: null, succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
+    succeededAt: null, held: [], succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
   };
 }
 

@@ -5,8 +5,8 @@ import type { DecisionInput, GateResult, SourceFact } from '../types.ts';
 import { passed, pending } from './result.ts';
 
 /**
- * Whether one of the environments that releases come from holds this very lock in a clean state for long enough. One is
- * enough: then the others are not required.
+ * Whether one of the environments that releases come from holds this very lock in a clean state for long enough, or once
+ * did. One is enough: then the others are not required.
  */
 export function sourceGate(input: DecisionInput, asOf: InstantMs | null): readonly GateResult[] {
   // What is removed runs in no source.
