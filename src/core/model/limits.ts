@@ -66,6 +66,13 @@ export const limits = {
   commandLineBytes: 64 * 1024,
   /** A webhook body. */
   webhookBytes: 1024 * 1024,
+  /** Deliveries of webhooks that are remembered, and characters in the id of one. */
+  webhookDeliveries: 10_000,
+  deliveryIdChars: 128,
+  /** A request to the API without an answer or an end. */
+  httpRequestMs: 30_000,
+  /** Waiting for Postgres before readiness says no. */
+  readinessMs: 3_000,
   /** One gRPC message. */
   grpcMessageBytes: 16 * 1024 * 1024,
   /** Approval branches looked at in one reconcile. */

@@ -1,0 +1,68 @@
+import { spawn } from 'node:child_process';
+import { createHash, sign } from 'node:crypto';
+import { concatBytes, wireString } from '../../core/commit/wire-reader.ts';
+import type { CommitSigner } from '../../ports/evidence-writer.ts';
+import { KeyError } from './key-error.ts';
+import { parseOpensshKey } from './openssh-key.ts';
+
+export type CommitKey = {
+  /** The private key as OpenSSH writes it. */
+  readonly text: string;
+  /** Where it lies; null when it came from somewhere else, and then only ed25519 works. */
+  readonly file: string | null;
+  /** Names the key in errors. */
+  readonly where: string;
+  /** What `ssh-keygen` is given, for keys that this process cannot sign with. */
+  readonly environment: { readonly PATH?: string | undefined; readonly HOME?: string | undefined; readonly SSH_AUTH_SOCK?: string | undefined };
+};
+
+const NAMESPACE = 'git';
+const DIGEST = 'sha512';
+const LINE = 70;
+
+/**
+ * The key that signs evidence commits (T29). An unencrypted ed25519 key signs in this process, because starting a program for each commit is
+ * dear; every other kind goes through `ssh-keygen`, which knows agents and security keys.
+ * @throws KeyError
+ */
+export function openCommitSigner(key: CommitKey): CommitSigner {
+  const parsed = parseOpensshKey(key.text, key.where);
+  const { ed25519, publicBlob } = parsed;
+  if (ed25519 !== null) return (payload) => armour(signatureBlob(publicBlob, payload, (signed) => sign(null, signed, ed25519)));
+  const { file } = key;
+  if (file === null) throw new KeyError(parsed.encrypted ? 'KeyEncrypted' : 'KeyUnsupported', `${key.where} is ${parsed.encrypted ? 'encrypted' : `of type ${parsed.type}`}: use an unencrypted ed25519 key, or name a file`);
+  return (payload) => signWithSshKeygen(file, payload, key);
+}
+
+/** Source: OpenSSH PROTOCOL.sshsig. */
+function signatureBlob(publicBlob: Uint8Array, payload: Uint8Array, signer: (signed: Uint8Array) => Uint8Array): Uint8Array {
+  const digest = createHash(DIGEST).update(payload).digest();
+  const head = [wireString(NAMESPACE), wireString(''), wireString(DIGEST)];
+  const signature = signer(concatBytes([Buffer.from('SSHSIG'), ...head, wireString(digest)]));
+  const inner = concatBytes([wireString('ssh-ed25519'), wireString(signature)]);
+  return concatBytes([Buffer.from('SSHSIG'), Uint8Array.of(0, 0, 0, 1), wireString(publicBlob), ...head, wireString(inner)]);
+}
+
+function armour(blob: Uint8Array): string {
+  const text = Buffer.from(blob).toString('base64');
+  const lines = Array.from({ length: Math.ceil(text.length / LINE) }, (_, index) => text.slice(index * LINE, (index + 1) * LINE));
+  return `-----BEGIN SSH SIGNATURE-----\n${lines.join('\n')}\n-----END SSH SIGNATURE-----\n`;
+}
+
+function signWithSshKeygen(file: string, payload: Uint8Array, key: CommitKey): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const env = Object.fromEntries(Object.entries(key.environment).filter(([, value]) => value !== undefined));
+    const child = spawn('ssh-keygen', ['-q', '-Y', 'sign', '-n', NAMESPACE, '-f', file], { env, stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    const output: Buffer[] = [];
+    const errors: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => errors.push(chunk));
+    child.stdin.on('error', () => undefined);
+    child.on('error', (cause) => reject(new KeyError('SigningFailed', 'ssh-keygen could not be started: install OpenSSH, or use an unencrypted ed25519 key', cause)));
+    child.on('close', (code) => {
+      if (code === 0) resolve(Buffer.concat(output).toString('latin1'));
+      else reject(new KeyError('SigningFailed', `ssh-keygen does not sign with ${key.where}: ${Buffer.concat(errors).toString('utf8').trim().slice(0, 500)}`));
+    });
+    child.stdin.end(payload);
+  });
+}

@@ -1,0 +1,21 @@
+import type { AgentEntry } from '../ports/agent-register.ts';
+import type { AgentPresence } from '../ports/agent-hub.ts';
+import type { LedgerReader } from '../ports/ledger.ts';
+import type { LoopStatus } from '../reconciler/loop.ts';
+
+/** What the API reads. It writes nothing; a webhook only says "look again". */
+export type ApiWorld = {
+  readonly reader: LedgerReader;
+  readonly agents: () => Promise<readonly AgentEntry[]>;
+  readonly connected: () => readonly AgentPresence[];
+  /** @throws StorageError while Postgres is away */
+  readonly pingStorage: () => Promise<void>;
+  readonly status: () => LoopStatus;
+  readonly wake: (reason: string) => void;
+  /** Null: there is no webhook. */
+  readonly webhookSecret: string | null;
+  /** Told what went wrong inside; the client is told only that something did. */
+  readonly onError: (cause: unknown) => void;
+  /** Text in the exposition format of Prometheus, and its media type. */
+  readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
+};
