@@ -10,14 +10,16 @@ const release = (name: string): string => `apiVersion: stella/v1alpha1\nkind: Re
 const promotion = (name: string, version: string): string => `apiVersion: stella/v1alpha1\nkind: Promotion\nmetadata: {name: ${name}}\nspec: {release: ${version}}\n`;
 const change = (path: string, text: string | null): FileChange => ({ path, parsed: text === null ? null : parseText(path, text) });
 
+const sorted = <T>(items: readonly T[]): readonly T[] => [...items].sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+
 /** All that callers can see of a state. */
 function seen(state: DesiredState): unknown {
   return {
     documents: KINDS.flatMap((kind) => documentsOf(state, kind)).map((e) => [e.key, e.file, e.line, e.digest]),
     problems: fileDiagnostics(state),
-    claims: [...state.claims.entries()].map(([key, claims]) => [key, claims.map((c) => [c.file, c.line])]).sort(),
-    files: [...state.files.entries()].map(([path, file]) => [path, file.keys]).sort(),
-    referrers: [...state.referrers.entries()].map(([key, keys]) => [key, [...keys.values()].sort()]).sort(),
+    claims: sorted([...state.claims.entries()].map(([key, claims]) => [key, claims.map((c) => [c.file, c.line])])),
+    files: sorted([...state.files.entries()].map(([path, file]) => [path, file.keys])),
+    referrers: sorted([...state.referrers.entries()].map(([key, keys]) => [key, sorted([...keys.values()])])),
   };
 }
 
