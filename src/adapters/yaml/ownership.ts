@@ -30,9 +30,10 @@ function plainForm(text: string): string {
 }
 
 const kindWords = KINDS.join('|');
-const OUR_VERSION_TEXT = /apiversion["']?\s*:?\s*["']?\s*stella|stella\/v\d/i;
-const OUR_KIND_TEXT = new RegExp(`(?:^|[\\s{,"'])kind["']?\\s*:?\\s*["']?(?:${kindWords})\\b`, 'im');
-const FOREIGN_VERSION_TEXT = /apiversion["']?\s*:\s*["']?(?!stella)[a-z0-9-]+(?:\.[a-z0-9-]+)+\//i;
+// Every repetition is bounded: these run over files that were made to be expensive.
+const OUR_VERSION_TEXT = /apiversion["']?\s{0,8}:?\s{0,8}["']?\s{0,8}stella|stella\/v\d/i;
+const OUR_KIND_TEXT = new RegExp(`(?:^|[\\s{,"'])kind["']?\\s{0,8}:?\\s{0,8}["']?(?:${kindWords})\\b`, 'im');
+const FOREIGN_VERSION_TEXT = /apiversion["']?\s{0,8}:\s{0,8}["']?(?!stella)[a-z0-9-]+(?:\.[a-z0-9-]+)+\//i;
 
 /** Judges text that cannot be parsed. */
 export function ownershipOfText(text: string): Ownership {

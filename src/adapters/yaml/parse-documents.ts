@@ -37,15 +37,16 @@ export function parseFile(file: SourceFile, schemas: Pick<Schemas, 'validateDocu
 }
 
 function readFile(file: SourceFile, schemas: Pick<Schemas, 'validateDocument'>): Outcome {
-  const atTop = (complaint: Complaint): Outcome => ({ documents: [], problems: [diagnostic(file.path, { line: 1, column: 1 }, complaint)] });
+  const top = { line: 1, column: 1 };
+  const whole = (text: string, complaint: Complaint): Outcome => (ownershipOfText(text) === 'ours' ? refuseAll(text, (subject) => diagnostic(file.path, top, { ...complaint, ...subject })) : NOTHING);
   // Nobody knows what is in a file that was not read, so it is not passed over.
-  if (file.bytes === null) return atTop(tooLarge(file.sizeBytes));
-  if (file.bytes.length > limits.documentBytes) return ownershipOfText(anyText(file.bytes)) === 'ours' ? atTop(tooLarge(file.bytes.length)) : NOTHING;
+  if (file.bytes === null) return { documents: [], problems: [diagnostic(file.path, top, tooLarge(file.sizeBytes))] };
+  if (file.bytes.length > limits.documentBytes) return whole(anyText(file.bytes), tooLarge(file.bytes.length));
   const text = utf8Text(file.bytes);
   // UTF-16 of plain English is valid UTF-8 with a NUL behind every letter.
-  if (text === null || text.includes('\0')) return ownershipOfText(anyText(file.bytes)) === 'ours' ? atTop(NOT_UTF8) : NOTHING;
+  if (text === null || text.includes('\0')) return whole(anyText(file.bytes), NOT_UTF8);
   if (!couldBeOurs(text)) return NOTHING;
-  if (text.startsWith('\uFEFF')) return ownershipOfText(text) === 'ours' ? atTop(FILE_COMPLAINTS.ByteOrderMark) : NOTHING;
+  if (text.startsWith('\uFEFF')) return whole(text, FILE_COMPLAINTS.ByteOrderMark);
   return readText({ path: file.path, text, lines: new LineCounter(), schemas });
 }
 
@@ -54,7 +55,7 @@ function readText(reading: Reading): Outcome {
   if (!result.ok) {
     const { code, offset, message } = result.fault;
     const complaint = code === 'YamlSyntax' ? notYaml(message) : FILE_COMPLAINTS[code];
-    return ownershipOfText(reading.text) === 'ours' ? { documents: [], problems: [problemAt(reading, offset, complaint)] } : NOTHING;
+    return ownershipOfText(reading.text) === 'ours' ? refuseAll(reading.text, (subject) => problemAt(reading, offset, { ...complaint, ...subject })) : NOTHING;
   }
   const parts = partsOf(result.tokens);
   const outcomes = parts.map((part, i) => readPart(reading, part, parts[i + 1]?.offset ?? reading.text.length));
@@ -82,8 +83,9 @@ function offsetOfToken(token: CST.Token): number {
 }
 
 function readPart(reading: Reading, part: Part, endOffset: number): Outcome {
-  const isOurs = (): boolean => ownershipOfText(reading.text.slice(part.offset, endOffset)) === 'ours';
-  const refused = (offset: number, complaint: Complaint): Outcome => (isOurs() ? { documents: [], problems: [problemAt(reading, offset, complaint)] } : NOTHING);
+  const text = (): string => reading.text.slice(part.offset, endOffset);
+  const refused = (offset: number, complaint: Complaint): Outcome =>
+    ownershipOfText(text()) === 'ours' ? { documents: [], problems: [problemAt(reading, offset, { ...named(subjectInText(text())), ...complaint })] } : NOTHING;
   const directive = part.tokens.find((token) => token.type === 'directive');
   if (directive !== undefined) return refused(offsetOfToken(directive), DIRECTIVE);
   const guarded = part.document === null ? null : guardDocument(part.document, { aliases: 'refused' });
@@ -92,7 +94,7 @@ function readPart(reading: Reading, part: Part, endOffset: number): Outcome {
   const broken = composed.flatMap((document) => document.errors)[0];
   if (broken !== undefined) {
     const subject = subjectIn(composed[0]?.contents);
-    return refused(broken.pos[0], { ...syntaxComplaint(broken), ...(subject === null ? {} : { subject }) });
+    return refused(broken.pos[0], { ...syntaxComplaint(broken), ...named(subject) });
   }
   return readContents(reading, composed[0]?.contents ?? null);
 }
@@ -107,7 +109,7 @@ function readContents(reading: Reading, contents: Node | null): Outcome {
   if (isSeq(contents)) return contents.items.some((item) => isMap(item) && ownershipOf(textMembers(item)) === 'ours') ? failed(reading, contents, NOT_A_DOCUMENT) : NOTHING;
   if (!isMap(contents) || ownershipOf(textMembers(contents)) === 'foreign') return NOTHING;
   const subject = subjectIn(contents);
-  const tagged = (complaint: Complaint): Complaint => (subject === null ? complaint : { ...complaint, subject });
+  const tagged = (complaint: Complaint): Complaint => ({ ...complaint, ...named(subject) });
   const result = readNode(contents, reading.lines);
   if (!result.ok) return { documents: [], problems: [problemAt(reading, result.finding.offset, tagged({ code: 'ValueRefused', ...result.finding }))] };
   const value = result.value as { readonly [name: string]: unknown };
@@ -157,6 +159,23 @@ function subjectIn(contents: unknown): DocumentKey | null {
   const kind = text(['kind']) as Kind;
   const name = text(['metadata', 'name']);
   return KINDS.includes(kind) && (isSegment(name) || isPairName(name)) ? documentKey(kind, name) : null;
+}
+
+/** As {@link subjectIn}, of text that cannot be parsed. */
+function subjectInText(text: string): DocumentKey | null {
+  const kind = (/(?:^|[\s{,"'])kind["']?\s{0,8}:\s{0,8}["']?(\w{1,64})/.exec(text)?.[1] ?? '') as Kind;
+  const name = /(?:^|[\s{,"'])metadata["']?\s{0,8}:[^]{0,2000}?[\s{,"']name["']?\s{0,8}:\s{0,8}["']?([a-z0-9._/-]{1,200})/.exec(text)?.[1] ?? '';
+  return KINDS.includes(kind) && (isSegment(name) || isPairName(name)) ? documentKey(kind, name) : null;
+}
+
+/** One problem for a file of which nothing is used: once for each document whose kind and name can be made out, else once. */
+function refuseAll(text: string, problem: (subject: { readonly subject?: DocumentKey }) => Diagnostic): Outcome {
+  const subjects = new Set(text.split(/^---/m, limits.documentsPerFile).flatMap((part) => subjectInText(part) ?? []));
+  return { documents: [], problems: subjects.size === 0 ? [problem({})] : [...subjects].map((subject) => problem({ subject })) };
+}
+
+function named(subject: DocumentKey | null): { readonly subject?: DocumentKey } {
+  return subject === null ? {} : { subject };
 }
 
 function diagnostic(path: string, { line, column }: Position, complaint: Complaint): Diagnostic {

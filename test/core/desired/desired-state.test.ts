@@ -69,6 +69,13 @@ describe('the desired state', () => {
     expect(['a', 'b'].map((name) => findDocument(state, 'Freeze', name).status)).toEqual(['unusable', 'unusable']);
   });
 
+  it('does not take the documents of a broken file for absent', () => {
+    const broken = ['x: [\n', ']\n', '  y: "\n', '&a\n'].map((end, i) => [`${i}.yaml`, `${promotion(`dev/a${i}`, '"1"')}---\n${freeze(`f${i}`)}${end}`] as const);
+    const state = stateOf({ ...Object.fromEntries(broken), 'bom.yaml': `\uFEFF${freeze('bom')}`, 'deep.yaml': `${freeze('deep')}x: ${'['.repeat(1000)}` });
+    expect(['f0', 'f1', 'f2', 'f3', 'bom', 'deep'].map((name) => findDocument(state, 'Freeze', name).status)).toEqual(Array.from({ length: 6 }, () => 'unusable'));
+    for (let i = 0; i < broken.length; i++) expect(findDocument(state, 'Promotion', `dev/a${i}`).status).not.toBe('absent');
+  });
+
   it('counts an invalid document as one of two of one name', () => {
     const state = stateOf({ 'a.yaml': freeze('a').replace('reason', 'reson'), 'b.yaml': freeze('a') });
     expect(findDocument(state, 'Freeze', 'a').status).toBe('unusable');
