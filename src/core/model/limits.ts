@@ -56,6 +56,10 @@ export const limits = {
   registryAnswerBytes: 64 * 1024,
   /** Tries of one registry request, the first included. */
   registryAttempts: 4,
+  /** Orders of one run to one target that an auditor looks for. */
+  triesPerTarget: 100,
+  /** What a server answers to `stella status --server`. */
+  statusAnswerBytes: 16 * 1024 * 1024,
   /** The longest Retry-After that is waited for in place. */
   registryRetryAfterMs: 60_000,
   /** Symbolic links followed for one path of a layer. */

@@ -1,0 +1,95 @@
+import type { CommitId } from '../core/model/commit-id.ts';
+import type { Digest } from '../core/model/digest.ts';
+import type { DocumentOf } from '../core/model/documents.ts';
+import type { DesiredState } from '../core/desired/desired-state.ts';
+import type { LogState } from '../core/evidence/log-state.ts';
+import type { DigestResolver } from '../ports/digest-resolver.ts';
+import type { DocumentParser } from '../ports/document-parser.ts';
+import type { GitReader } from '../ports/git-reader.ts';
+import type { PlanningWorld } from '../reconciler/planning.ts';
+import type { EvidenceCounts, RecordStep } from '../reconciler/read-evidence.ts';
+import type { CommandContext, OptionTable } from './command.ts';
+
+/** What a person runs in the clone: their own git with their own configuration. */
+export type UserGit = {
+  /** @returns what it prints, trimmed. @throws CliError `GitFailed` with what git says */
+  run(args: readonly string[], options?: { readonly input?: string; readonly environment?: Readonly<Record<string, string>> }): Promise<string>;
+  /** The same, null instead of a failure. */
+  tryRun(args: readonly string[]): Promise<string | null>;
+};
+
+/** A repository on this machine. */
+export type Repository = {
+  /** Top of the worktree; of a bare repository its folder. */
+  readonly folder: string;
+  readonly isBare: boolean;
+  readonly reader: GitReader;
+  readonly parser: DocumentParser;
+  readonly git: UserGit;
+  close(): Promise<void>;
+};
+
+/** A verified evidence branch. */
+export type Evidence = {
+  readonly repository: string;
+  readonly ref: string;
+  readonly commit: CommitId;
+  readonly reader: GitReader;
+  readonly state: LogState;
+  readonly counts: EvidenceCounts;
+  readonly artifact: (digest: Digest) => Uint8Array | undefined;
+};
+
+export type OpenEvidence =
+  | { readonly ok: true; readonly evidence: Evidence }
+  | { readonly ok: false; readonly code: string; readonly message: string; readonly seq: number | null };
+
+/** Signs with the key of the person at the keyboard. */
+export type PersonalKey = {
+  readonly publicKey: string;
+  readonly fingerprint: string;
+  /** As `git config user.signingKey` takes it. */
+  readonly gitValue: string;
+  sign(payload: Uint8Array, namespace: 'stella-approval' | 'stella-intent'): Promise<string>;
+};
+
+export type LoadedDeclarations = { readonly tip: CommitId; readonly desired: DesiredState };
+
+/** What commands in a clone need of the adapters; `compose/clone.ts` provides it. */
+export type CloneParts = {
+  openRepository(context: CommandContext): Promise<Repository>;
+  /** The log id that this clone pins (T13). @throws CliError `PinMissing`, `PinMalformed` */
+  pinOf(context: CommandContext, repository: Repository): Promise<Digest>;
+  /** Reads and verifies the evidence branch. `visit` sees each record; what it saw counts only if the result is ok. */
+  openEvidence(context: CommandContext, repository: Repository, pin: Digest, visit?: (step: RecordStep, artifact: (d: Digest) => Uint8Array | undefined) => void): Promise<OpenEvidence>;
+  /** Declarations of a commit. @throws CliError `RefUnknown` */
+  loadCommit(repository: Repository, ref: string): Promise<LoadedDeclarations>;
+  /** Declarations as they lie in the worktree, committed or not. */
+  loadWorktree(repository: Repository): Promise<DesiredState>;
+  worldOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations): PlanningWorld;
+  /** Resolves tags at the registry of an Integration; credentials only for one that is in force (T18). */
+  registryOf(context: CommandContext, repository: Repository): (integration: DocumentOf<'Integration'>) => Promise<DigestResolver>;
+  personalKey(context: CommandContext, repository: Repository): Promise<PersonalKey>;
+  randomHex(bytes: number): string;
+  readText(file: string): Promise<string | null>;
+  writeText(file: string, text: string): Promise<void>;
+  hasSshKeygen(context: CommandContext): Promise<boolean>;
+};
+
+export const PIN_OPTION = {
+  genesis: { type: 'string', value: 'sha256:…', description: 'The log to trust; else STELLA_GENESIS, else `git config stella.genesis`' },
+} as const satisfies OptionTable;
+export const EVIDENCE_OPTIONS = {
+  ...PIN_OPTION,
+  evidence: { type: 'string', value: 'PATH', description: 'Repository with the evidence branch (default: this clone)' },
+  'evidence-branch': { type: 'string', value: 'NAME', description: 'Name of the evidence branch (default: stella/evidence)' },
+} as const satisfies OptionTable;
+export const REF_OPTION = {
+  ref: { type: 'string', value: 'REF', description: 'The commit to look at (default: HEAD)' },
+} as const satisfies OptionTable;
+export const LAYOUT_OPTION = {
+  layout: { type: 'string', multiple: true, value: 'NAME=PATH', description: 'Folder of an OCI image layout; else `git config stella.layout.NAME`' },
+} as const satisfies OptionTable;
+export const KEY_OPTION = {
+  key: { type: 'string', value: 'FILE', description: 'Your SSH key (default: `git config user.signingKey`)' },
+} as const satisfies OptionTable;

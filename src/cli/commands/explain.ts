@@ -1,0 +1,67 @@
+import { explainDecision, renderExplanation } from '../../core/decision/explain.ts';
+import type { PlanningWorld } from '../../reconciler/planning.ts';
+import { EVIDENCE_OPTIONS, LAYOUT_OPTION, REF_OPTION, type CloneParts } from '../clone.ts';
+import { OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
+import { behindTarget } from '../behind-target.ts';
+import { planSubject, subjectsNamed, type PlannedSubject } from '../plan-subject.ts';
+import { requireEvidence } from '../require-evidence.ts';
+
+export const command: Command<CloneParts> = {
+  name: 'explain',
+  summary: 'Say why a promotion runs or waits, and who can act',
+  usage: ['stella explain <environment>', 'stella explain <environment>/<application> [--ref REF]'],
+  help: `
+Takes the decision about a promotion here, from this clone and its evidence branch, without a server: each gate with
+its result and reason, who could still approve and with which command, when time alone would open it, and each
+approval that does not count with the reason. Judged now, by the rules in force, for the commit that you name; so it
+also tells what a pull request would meet. A release that is not locked yet is resolved at its registry from here.
+
+Example:
+  stella explain prod
+  stella explain prod/shop --ref my-branch -o json
+
+Exit codes: 0 allowed, or it runs already; 1 waiting or refused; 2 it could not be judged.`,
+  options: { ...REF_OPTION, ...EVIDENCE_OPTIONS, ...LAYOUT_OPTION, ...OUTPUT_OPTION },
+  run,
+};
+
+async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
+  const [name, ...rest] = context.positionals;
+  if (name === undefined || rest.length > 0) throw usageError('Name an environment, or an environment and an application: prod/shop.', command);
+  const clone = await parts();
+  const repository = await clone.openRepository(context);
+  try {
+    const evidence = await requireEvidence(context, clone, repository);
+    const loaded = await clone.loadCommit(repository, textOption(context.values, 'ref') ?? 'HEAD');
+    const world = clone.worldOf(repository, evidence, loaded);
+    const registry = clone.registryOf(context, repository);
+    const asOf = context.now().toISOString();
+    const found: PlannedSubject[] = [];
+    for (const subject of subjectsNamed(world, name)) found.push(await context.terminal.during('Planning', planSubject(world, subject, registry, asOf)));
+    const warning = await behindTarget(world);
+    if (warning !== null) context.terminal.note(warning);
+    await context.terminal.result(found.map((one) => modelOf(one, world)), () => found.map((one) => textOf(one, world)).join('\n\n'));
+    return found.every((one) => one.satisfied || one.decision.outcome === 'allow') ? 0 : 1;
+  } finally {
+    await repository.close();
+  }
+}
+
+function modelOf(one: PlannedSubject, world: PlanningWorld): object {
+  const { decision, built } = one;
+  return {
+    environment: one.subject.environment, application: one.subject.application, release: built.input.release, commit: world.tip, satisfied: one.satisfied,
+    lock: { digest: built.input.lock, basis: one.basis, fault: one.lockFault }, decision, requesters: built.input.requesters, approvals: built.input.approvals,
+    rejected: built.input.rejected, lines: explainDecision(decision, built.input),
+  };
+}
+
+function textOf(one: PlannedSubject, world: PlanningWorld): string {
+  const { environment, application } = one.subject;
+  if (one.satisfied) return `${environment}/${application} ${one.built.input.release ?? 'nothing'}: runs already, nothing needs to happen`;
+  const lines = [renderExplanation(explainDecision(one.decision, one.built.input))];
+  if (one.basis === 'resolved-here') lines.push('  The release is not locked yet: its tags were resolved from here, and the server locks what they point to when it sees the merge, or what an approval names.');
+  if (one.lockFault !== null) lines.push(`  The release could not be locked from here: ${one.lockFault}`);
+  lines.push(`  Judged for commit ${world.tip.slice(0, 12)}, by record ${world.state.size - 1} of the log (${world.state.asOf ?? 'never'}).`);
+  return lines.join('\n');
+}
