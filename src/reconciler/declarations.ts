@@ -2,7 +2,7 @@ import type { BlobId, CommitId } from '../core/model/commit-id.ts';
 import type { DocumentKey } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
 import { applyFiles, emptyDesiredState, type DesiredState, type FileChange } from '../core/desired/desired-state.ts';
-import type { ParsedFile } from '../core/desired/parsed-file.ts';
+import { isDeclarationPath, type ParsedFile } from '../core/desired/parsed-file.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader, PathChange } from '../ports/git-reader.ts';
 
@@ -18,11 +18,6 @@ export type Loaded = {
 };
 
 const BATCH = 500;
-
-/** Whether a file can hold documents. */
-export function isDocumentPath(path: string): boolean {
-  return path.endsWith('.yaml') || path.endsWith('.yml');
-}
 
 /** Reads declarations incrementally: only blobs that changed are read and parsed. */
 export class Declarations {
@@ -42,7 +37,7 @@ export class Declarations {
     const changes = before === null ? await this.#everything(tip) : (await this.#reader.diff(before.tip, tip)).changes;
     let state = before?.state ?? emptyDesiredState();
     const keys = new Set<DocumentKey>();
-    const documents = changes.filter((c) => isDocumentPath(c.path));
+    const documents = changes.filter((c) => isDeclarationPath(c.path));
     for (let i = 0; i < documents.length; i += BATCH) {
       const applied = applyFiles(state, await this.#parse(documents.slice(i, i + BATCH)));
       state = applied.state;

@@ -1,10 +1,11 @@
 import type { BlobId, CommitId } from '../core/model/commit-id.ts';
 import { documentKey, type DocumentKey } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
+import { isDeclarationPath } from '../core/desired/parsed-file.ts';
 import { mergeWrote, type TouchingCommit } from '../core/trust/requesters.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader, LogEntry, PathChange } from '../ports/git-reader.ts';
-import { isDocumentPath, parseChanges } from './declarations.ts';
+import { parseChanges } from './declarations.ts';
 
 /** Paths and documents that one commit itself changed (T26). */
 type Touch = { readonly keys: ReadonlySet<DocumentKey>; readonly paths: ReadonlySet<string> };
@@ -59,7 +60,7 @@ export class TouchingCommits {
     if (known !== undefined) return known;
     const changes = await this.#ownChanges(entry);
     const keys = new Set<DocumentKey>();
-    const documents = changes.filter((c) => isDocumentPath(c.path));
+    const documents = changes.filter((c) => isDeclarationPath(c.path));
     for (const side of [documents, documents.map(reversed)]) {
       for (const { parsed } of await parseChanges(this.#reader, this.#parser, side.filter((c) => c.newBlob !== null))) {
         for (const { document } of parsed?.documents ?? []) keys.add(documentKey(document.kind, document.metadata.name));

@@ -92,6 +92,8 @@ export type WorldOptions = {
   readonly files?: Readonly<Record<string, string>>;
   /** Genesis lies in the repository, but no pass has run yet. */
   readonly idle?: boolean;
+  /** Where the server keeps its mirror; below the world's own folder by default. */
+  readonly mirrorFolder?: string;
 };
 
 /** The protected documents of a small shop: dev without approvals, prod after dev with one approval of role sre. */
@@ -126,14 +128,16 @@ export class World {
   #mirror: Mirror | null = null;
   #reconciler: Reconciler | null = null;
   #opened = 0;
+  readonly #mirrorFolder: string;
 
-  private constructor(p: { folder: string; repository: TestRepository; people: People; keys: ServerKeys; registry: TagTable; pin: Digest }) {
+  private constructor(p: { folder: string; repository: TestRepository; people: People; keys: ServerKeys; registry: TagTable; pin: Digest; mirrorFolder: string | undefined }) {
     this.folder = p.folder;
     this.repository = p.repository;
     this.people = p.people;
     this.keys = p.keys;
     this.registry = p.registry;
     this.pin = p.pin;
+    this.#mirrorFolder = p.mirrorFolder ?? p.folder;
   }
 
   static async create(options: WorldOptions = {}): Promise<World> {
@@ -158,7 +162,7 @@ export class World {
     });
     const files = Object.fromEntries([root, ...documents].map((d) => [pathOf(d), yamlOf(d)]));
     await repository.commit({ message: 'Begin', files: { ...files, ...options.files }, sshKey: people.alice });
-    const world = new World({ folder, repository, people, keys, registry: new TagTable(), pin: documentDigest(root) });
+    const world = new World({ folder, repository, people, keys, registry: new TagTable(), pin: documentDigest(root), mirrorFolder: options.mirrorFolder });
     if (options.idle !== true) await world.settle();
     return world;
   }
@@ -166,7 +170,7 @@ export class World {
   /** Parts of a reconciler on a mirror of its own; `restart` opens another. */
   async parts(overrides: Partial<ReconcilerParts> = {}): Promise<ReconcilerParts> {
     const settings = { environment: { PATH: process.env['PATH'] }, commands: directGitCommands() };
-    this.#mirror ??= await openMirror({ folder: join(this.folder, `mirror-${this.#opened++}`), url: this.repository.folder, settings, ownPid: process.pid });
+    this.#mirror ??= await openMirror({ folder: join(this.#mirrorFolder, `mirror-${this.#opened++}`), url: this.repository.folder, settings, ownPid: process.pid });
     const { reader, remote, writer } = this.#mirror;
     return {
       reader, remote, evidence: { reader, remote, branch: writer.openBranch(EVIDENCE_REF) }, parser: createDocumentParser(), registry: () => this.registry,
