@@ -1,7 +1,9 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
-import { documentDigest, type DocumentKey } from '../core/model/documents.ts';
+import { documentDigest, documentKey, type DocumentKey, type Kind } from '../core/model/documents.ts';
 import { parseInstant } from '../core/model/instant.ts';
+import { checkUnprotected } from '../core/desired/check-unprotected.ts';
+import { lookupOf, unplaced } from '../core/desired/document-lookup.ts';
 import { fileDiagnostics } from '../core/desired/desired-state.ts';
 import { formatDiagnostic } from '../core/desired/diagnostic.ts';
 import { parseEnvelope } from '../core/evidence/dsse.ts';
@@ -70,6 +72,7 @@ class Stalled extends Error {
 }
 
 const TARGET = 'refs/stella/target';
+const EVIDENCE = 'refs/stella/evidence';
 const BRANCHES = 'refs/stella/approvals/';
 
 /**
@@ -196,24 +199,34 @@ export class Reconciler {
   /** Fetches target and approval branches, and looks whether the evidence branch is where we left it. */
   async #fetch(): Promise<CommitId> {
     const { remote, reader, targetRef, evidence } = this.#parts;
-    const fetched = await remote.fetch([`+${targetRef}:${TARGET}`, `+${APPROVAL_BRANCHES}*:${BRANCHES}*`], { prune: true });
+    const refspecs = [`+${targetRef}:${TARGET}`, `+${APPROVAL_BRANCHES}*:${BRANCHES}*`];
+    const expected = this.#writer === null || this.#writer.isUnsure ? undefined : this.#writer.tip;
+    // Where one remote has both, the evidence branch comes along and is not asked for once more. Without it git fetches nothing at all.
+    const isShared = evidence.remote === remote && typeof expected === 'string';
+    const together = isShared ? await remote.fetch([...refspecs, `+${evidence.branch.ref}:${EVIDENCE}`], { prune: true }) : null;
+    const fetched = together === null || (!together.ok && together.code === 'RefMissing') ? await remote.fetch(refspecs, { prune: true }) : together;
     if (!fetched.ok) throw new Stalled('FetchFailed', fetched.message);
     // T6: history that is not what was signed.
     const faults = await reader.findHistoryFaults();
     if (faults[0] !== undefined) throw new Stalled('HistoryFault', `${faults[0].code}: ${faults[0].remedy}`);
     const tip = await reader.resolveRef(TARGET);
     if (tip === null) throw new Stalled('FetchFailed', `the repository has no branch ${targetRef}`);
-    if (this.#writer !== null && !this.#writer.isUnsure) await this.#checkEvidenceTip(evidence, this.#writer.tip);
+    if (expected !== undefined) this.#checkEvidenceTip(together?.ok === true ? await reader.resolveRef(EVIDENCE) : await this.#listEvidenceTip(), expected);
     return tip;
   }
 
-  async #checkEvidenceTip(evidence: ReconcilerParts['evidence'], expected: CommitId | null): Promise<void> {
-    const listed = await evidence.remote.listRefs(evidence.branch.ref);
+  async #listEvidenceTip(): Promise<CommitId | null> {
+    const { remote, branch } = this.#parts.evidence;
+    const listed = await remote.listRefs(branch.ref);
     if (!listed.ok) throw new Stalled('FetchFailed', listed.message);
-    const there = listed.refs.find((r) => r.name === evidence.branch.ref)?.id ?? null;
+    return (listed.refs.find((r) => r.name === branch.ref)?.id ?? null) as CommitId | null;
+  }
+
+  #checkEvidenceTip(there: CommitId | null, expected: CommitId | null): void {
+    const { branch } = this.#parts.evidence;
     if (there === expected) return;
     // T30: a tip that is not ours stops everything; nothing follows a foreign commit or a force-push silently.
-    if (there === null) throw new Stalled('LogMissing', `the evidence branch ${evidence.branch.ref} is gone; restore it from a clone`);
+    if (there === null) throw new Stalled('LogMissing', `the evidence branch ${branch.ref} is gone; restore it from a clone`);
     throw new Stalled('ForeignEvidence', `the evidence branch is at ${there}, this server left it at ${expected ?? 'nothing'}; see who pushed there and restore it`);
   }
 
@@ -226,9 +239,7 @@ export class Reconciler {
   async #openLog(tip: CommitId): Promise<LogWriter> {
     const { evidence, pin, createLog, signers, author, engineVersion, now, targetRef } = this.#parts;
     const { reader, remote, branch } = evidence;
-    const listed = await remote.listRefs(branch.ref);
-    if (!listed.ok) throw new Stalled('FetchFailed', listed.message);
-    const there = (listed.refs.find((r) => r.name === branch.ref)?.id ?? null) as CommitId | null;
+    const there = await this.#listEvidenceTip();
     const parts = { remote, branch, signers, artifacts: this.#artifacts, author, engineVersion };
     if (there !== null) return this.#readLog(parts, there);
     if (!createLog) throw new Stalled('LogMissing', `there is no evidence branch ${branch.ref}; a new log is begun with: stella serve --create-log`);
@@ -250,7 +261,7 @@ export class Reconciler {
 
   async #readLog(parts: ConstructorParameters<typeof LogWriter>[0], there: CommitId): Promise<LogWriter> {
     const { evidence, pin } = this.#parts;
-    const fetched = await evidence.remote.fetch([`+${evidence.branch.ref}:refs/stella/evidence`]);
+    const fetched = await evidence.remote.fetch([`+${evidence.branch.ref}:${EVIDENCE}`]);
     if (!fetched.ok) throw new Stalled('FetchFailed', fetched.message);
     const steps: RecordStep[] = [];
     const read = await readEvidence(evidence.reader, there, pin, (step) => { steps.push(step); });
@@ -334,6 +345,7 @@ export class Reconciler {
 
   /** A branch whose approvals are all in the log has done its work. */
   async #removeHarvested(branches: readonly ApprovalBranch[], state: LogState): Promise<void> {
+    if (branches.length === 0) return;
     const archived = new Set([...state.approvals.values()].map((a) => a.document));
     for (const { ref, commit, documents } of branches) {
       if (documents.length > 0 && documents.every((d) => archived.has(documentDigest(d)))) await this.#parts.remote.deleteRef(ref, commit);
@@ -358,5 +370,23 @@ function reportDeclarations(pass: Pass, conditions: Conditions): void {
   for (const known of conditions.all()) if (known.kind === 'File' && !byFile.has(known.name)) conditions.clear('File', known.name, 'Stalled');
   for (const [file, [first]] of byFile) {
     if (first !== undefined) conditions.stalled('File', file, { reason: 'Declaration', message: formatDiagnostic(first), file, line: first.line });
+  }
+  reportUnprotected(pass, conditions);
+}
+
+/** What keeps a promotion, release or configuration from having an effect: looked at when it changed, and while it stands. */
+function reportUnprotected(pass: Pass, conditions: Conditions): void {
+  const standing = conditions.all().filter((c) => c.reason === 'Declaration' && c.kind !== 'File').map((c) => documentKey(c.kind as Kind, c.name));
+  const keys = [...new Set([...pass.loaded.changedKeys, ...standing])].filter((key) => /^(?:Promotion|Release|Configuration)\//.test(key));
+  if (keys.length === 0) return;
+  const inForce = lookupOf([...pass.batch.state.inForce.values()].map((e) => unplaced(e.document)));
+  const found = Map.groupBy(checkUnprotected(pass.loaded.state, inForce, keys).filter((d) => d.severity === 'error'), (d) => d.subject);
+  for (const key of keys) {
+    const [first] = found.get(key) ?? [];
+    const slash = key.indexOf('/');
+    const [kind, name] = [key.slice(0, slash), key.slice(slash + 1)];
+    const isOurs = conditions.all().some((c) => c.kind === kind && c.name === name && c.type === 'Stalled' && c.reason === 'Declaration');
+    if (first !== undefined) conditions.stalled(kind, name, { reason: 'Declaration', message: formatDiagnostic(first), file: first.file, line: first.line });
+    else if (isOurs) conditions.clear(kind, name, 'Stalled');
   }
 }

@@ -14,7 +14,8 @@ import { limits } from '../../core/model/limits.ts';
 import { applyFiles, emptyDesiredState, type DesiredState, type FileChange } from '../../core/desired/desired-state.ts';
 import type { DigestResolver } from '../../ports/digest-resolver.ts';
 import { ArtifactCache } from '../../reconciler/artifact-cache.ts';
-import { Declarations, isDocumentPath } from '../../reconciler/declarations.ts';
+import { isDeclarationPath } from '../../core/desired/parsed-file.ts';
+import { Declarations } from '../../reconciler/declarations.ts';
 import type { PlanningWorld } from '../../reconciler/planning.ts';
 import { readEvidence, type RecordStep } from '../../reconciler/read-evidence.ts';
 import { TouchingCommits } from '../../reconciler/touching-commits.ts';
@@ -96,7 +97,7 @@ export async function loadCommit(repository: Repository, ref: string): Promise<L
 export async function loadWorktree(repository: Repository): Promise<DesiredState> {
   if (repository.isBare) throw new CliError('NoWorktree', `${repository.folder} is a bare repository.`, 'Name a commit with --ref.');
   const listed = await repository.git.run(['ls-files', '-z', '--cached', '--others', '--exclude-standard']);
-  const paths = [...new Set(listed.split('\0'))].filter(isDocumentPath).sort();
+  const paths = [...new Set(listed.split('\0'))].filter(isDeclarationPath).sort();
   const changes: FileChange[] = [];
   for (const path of paths) {
     const file = join(repository.folder, path);

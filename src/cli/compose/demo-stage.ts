@@ -15,7 +15,7 @@ import { hexOf, type Digest } from '../../core/model/digest.ts';
 import type { GenesisRules } from '../../core/trust/genesis.ts';
 import { DemoFailure, PEOPLE, type CommandResult, type Person, type Stage } from '../demo/stage.ts';
 import { editYaml, writeRepository } from '../write-repository.ts';
-import { startServer, type RunningServer } from './server.ts';
+import { startServer, type StartedServer } from './server.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Options = { readonly folder: string; readonly version: string; readonly environment: Environment; readonly pid: number; readonly tell: (line: string) => void };
@@ -53,7 +53,7 @@ async function build(options: Options, closers: (() => Promise<void>)[], close: 
   const [keys, identity] = await Promise.all([makeKeys(paths.keys, environment), agentIdentity(paths.agent, environment), makeImages(paths.images)]);
   const { files, pin } = await declarations(paths, keys, identity);
   await makeRepository(options.folder, paths, files, pin, environment);
-  const server = await startServer(serverConfig(paths, keys, pin), { now: () => new Date(), log: () => undefined, createLog: true, environment, pid: options.pid });
+  const server = await startServer(serverConfig(paths, keys, pin), { now: () => new Date(), log: () => undefined, createLog: true, environment, pid: options.pid, version: options.version });
   closers.push(() => server.close());
   const agent = await startAgentProcess(server, paths, pin, environment);
   closers.push(() => endProcess(agent));
@@ -179,7 +179,7 @@ async function agentIdentity(folder: string, environment: Environment): Promise<
   return `${pem.split('\n').map((line) => line.trim()).join('\n')}\n`;
 }
 
-async function startAgentProcess(server: RunningServer, paths: Paths, pin: Digest, environment: Environment): Promise<ChildProcess> {
+async function startAgentProcess(server: StartedServer, paths: Paths, pin: Digest, environment: Environment): Promise<ChildProcess> {
   await untilLog(server);
   const token = await server.issueEnrolmentToken(AGENT);
   const enrolled = await stella(paths.agent, ['agent', 'enrol', '--server', `localhost:${server.enrolmentPort}`, '--token', token, '--genesis', pin, '--folder', paths.agent, '--name', AGENT], environment);
@@ -187,17 +187,13 @@ async function startAgentProcess(server: RunningServer, paths: Paths, pin: Diges
   const args = ['agent', 'run', '--folder', paths.agent, '--name', AGENT, '--server', `localhost:${server.channelPort}`, '--layout', `images=${paths.images}`];
   const child = spawn(process.execPath, [LAUNCHER, ...args], { cwd: paths.agent, env: environment as NodeJS.ProcessEnv, stdio: ['ignore', 'pipe', 'pipe'] });
   const lines: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', (line) => lines.push(line));
-  for (let i = 0; i < 500; i++) {
-    if (server.connectedAgents().includes(AGENT)) return child;
-    if (child.exitCode !== null) break;
-    await new Promise((resolve) => setTimeout(resolve, 40));
-  }
-  child.kill('SIGKILL');
-  throw new DemoFailure(`the agent did not connect: ${lines.slice(-5).join(' | ')}`);
+  // What it says is for the message when it ends early; orders wait for it to connect.
+  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', (line) => void (lines.push(line) > 10 && lines.shift()));
+  child.once('exit', (code) => lines.push(`it ended with ${code}`));
+  return child;
 }
 
-async function untilLog(server: RunningServer): Promise<void> {
+async function untilLog(server: StartedServer): Promise<void> {
   for (let i = 0; i < 500 && (server.reconciler.state?.size ?? 0) < 2; i++) await new Promise((resolve) => setTimeout(resolve, 40));
   if ((server.reconciler.state?.size ?? 0) < 2) throw new DemoFailure(`the log did not begin: ${server.reconciler.conditions.all().map((c) => c.message).join('; ')}`);
 }
@@ -214,7 +210,7 @@ function endProcess(child: ChildProcess): Promise<void> {
   });
 }
 
-function stageOf(folder: string, paths: Paths, pin: Digest, server: RunningServer, environment: Environment, close: () => Promise<void>): Stage {
+function stageOf(folder: string, paths: Paths, pin: Digest, server: StartedServer, environment: Environment, close: () => Promise<void>): Stage {
   const clone = (person: Person): string => join(folder, person);
   return {
     folder, pin, apiUrl: `http://127.0.0.1:${server.httpPort}`,
