@@ -64,7 +64,7 @@ export const SERVER_SETTINGS: SettingTypes = {
 };
 
 /** Variables with our prefix that are no settings of the server. */
-const OTHER_VARIABLES = ['STELLA_ENV', 'STELLA_DEBUG', 'STELLA_CONFIG'];
+const OTHER_VARIABLES = ['STELLA_ENV', 'STELLA_DEBUG', 'STELLA_CONFIG', 'STELLA_AGENT__'];
 
 /**
  * Parses the configuration of a server once, at start.

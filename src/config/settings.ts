@@ -1,11 +1,12 @@
 import { parseDocument } from 'yaml';
 import type { ConfigProblem } from './storage.ts';
 
-/** What a setting holds. `list`: in the environment separated by commas. `map`: names and texts. */
-export type SettingType = 'text' | 'integer' | 'boolean' | 'list' | 'map';
+/** What a setting holds. `list`: in the environment separated by commas. `map`: names and texts. `table`: names and maps, in the file only. */
+export type SettingType = 'text' | 'integer' | 'boolean' | 'list' | 'map' | 'table';
+export type SettingTable = Readonly<Record<string, Readonly<Record<string, string | boolean>>>>;
 /** Settings by their dotted path in the file, for example `http.port`. */
 export type SettingTypes = Readonly<Record<string, SettingType>>;
-export type SettingValue = string | number | boolean | readonly string[] | Readonly<Record<string, string>>;
+export type SettingValue = string | number | boolean | readonly string[] | Readonly<Record<string, string>> | SettingTable;
 
 /** Longest configuration file, in characters. */
 const FILE_CHARS = 256 * 1024;
@@ -17,7 +18,7 @@ export type GivenSettings = { readonly values: ReadonlyMap<string, SettingValue>
  * Reads settings from a YAML file and from the environment, which wins.
  * @param p.text the file; null when there is none
  * @param p.prefix of the environment's variables: `STELLA_` makes `http.port` `STELLA_HTTP__PORT`
- * @param p.others variables with the prefix that mean something else
+ * @param p.others variables with the prefix that mean something else; one that ends with two underscores stands for all that begin so
  */
 export function readSettings(p: {
   readonly text: string | null;
@@ -85,27 +86,38 @@ function typed(value: unknown, type: SettingType): SettingValue | null {
       return Array.isArray(value) && value.every((item) => typeof item === 'string' && item !== '') ? (value as string[]) : null;
     case 'map':
       return isRecord(value) && Object.values(value).every((item) => typeof item === 'string' && item !== '') ? (value as Record<string, string>) : null;
+    case 'table':
+      return isRecord(value) && Object.values(value).every((row) => isRecord(row) && Object.values(row).every(isCell)) ? (value as SettingTable) : null;
   }
 }
 
+function isCell(value: unknown): boolean {
+  return typeof value === 'boolean' || (typeof value === 'string' && value !== '');
+}
+
 function describe(type: SettingType): string {
-  return { text: 'a text', integer: 'a whole number', boolean: 'true or false', list: 'a list of texts', map: 'a mapping of names to texts' }[type];
+  return { text: 'a text', integer: 'a whole number', boolean: 'true or false', list: 'a list of texts', map: 'a mapping of names to texts', table: 'a mapping of names to mappings' }[type];
 }
 
 function readEnvironment(p: Parameters<typeof readSettings>[0], values: Map<string, SettingValue>, problems: ConfigProblem[]): void {
   const byVariable = new Map(Object.keys(p.types).map((path) => [variableOf(p.prefix, path), path]));
   for (const [variable, text] of Object.entries(p.environment)) {
-    if (!variable.startsWith(p.prefix) || text === undefined || text === '' || p.others.includes(variable)) continue;
+    if (!variable.startsWith(p.prefix) || text === undefined || text === '' || p.others.some((other) => variable === other || (other.endsWith('__') && variable.startsWith(other)))) continue;
     const path = byVariable.get(variable);
     if (path === undefined) {
       readUnknownVariable(variable, text, p, values, problems);
       continue;
     }
     const type = p.types[path] ?? 'text';
-    const value = type === 'map' ? null : typed(fromText(text, type), type);
-    if (value === null) problems.push({ setting: variable, message: type === 'map' ? `names one entry each: ${variable}__NAME` : `must be ${describe(type)}` });
+    const value = type === 'map' || type === 'table' ? null : typed(fromText(text, type), type);
+    if (value === null) problems.push({ setting: variable, message: adviceFor(variable, type) });
     else values.set(path, value);
   }
+}
+
+function adviceFor(variable: string, type: SettingType): string {
+  if (type === 'table') return 'is too much for a variable: write it into the file';
+  return type === 'map' ? `names one entry each: ${variable}__NAME` : `must be ${describe(type)}`;
 }
 
 function fromText(text: string, type: SettingType): unknown {
@@ -134,7 +146,8 @@ export function variableOf(prefix: string, path: string): string {
   return prefix + path.split('.').map((part) => part.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()).join('__');
 }
 
-function unknown(setting: string, known: readonly string[]): ConfigProblem {
+/** A problem that names the known setting that was probably meant. */
+export function unknown(setting: string, known: readonly string[]): ConfigProblem {
   const meant = closest(setting, known);
   return { setting, message: meant === null ? 'is no setting of ours: remove it' : `is no setting of ours: did you mean ${meant}?` };
 }

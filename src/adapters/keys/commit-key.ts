@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
 import { createHash, sign } from 'node:crypto';
 import { concatBytes, wireString } from '../../core/commit/wire-reader.ts';
 import type { CommitSigner } from '../../ports/evidence-writer.ts';
+import { signWithSshKeygen, type SshEnvironment } from '../ssh/ssh-keygen.ts';
 import { KeyError } from './key-error.ts';
 import { parseOpensshKey } from './openssh-key.ts';
 
@@ -13,7 +13,7 @@ export type CommitKey = {
   /** Names the key in errors. */
   readonly where: string;
   /** What `ssh-keygen` is given, for keys that this process cannot sign with. */
-  readonly environment: { readonly PATH?: string | undefined; readonly HOME?: string | undefined; readonly SSH_AUTH_SOCK?: string | undefined };
+  readonly environment: SshEnvironment;
 };
 
 const NAMESPACE = 'git';
@@ -31,7 +31,7 @@ export function openCommitSigner(key: CommitKey): CommitSigner {
   if (ed25519 !== null) return (payload) => armour(signatureBlob(publicBlob, payload, (signed) => sign(null, signed, ed25519)));
   const { file } = key;
   if (file === null) throw new KeyError(parsed.encrypted ? 'KeyEncrypted' : 'KeyUnsupported', `${key.where} is ${parsed.encrypted ? 'encrypted' : `of type ${parsed.type}`}: use an unencrypted ed25519 key, or name a file`);
-  return (payload) => signWithSshKeygen(file, payload, key);
+  return (payload) => signWithSshKeygen({ key: { file }, namespace: NAMESPACE, payload, environment: key.environment });
 }
 
 /** Source: OpenSSH PROTOCOL.sshsig. */
@@ -47,22 +47,4 @@ function armour(blob: Uint8Array): string {
   const text = Buffer.from(blob).toString('base64');
   const lines = Array.from({ length: Math.ceil(text.length / LINE) }, (_, index) => text.slice(index * LINE, (index + 1) * LINE));
   return `-----BEGIN SSH SIGNATURE-----\n${lines.join('\n')}\n-----END SSH SIGNATURE-----\n`;
-}
-
-function signWithSshKeygen(file: string, payload: Uint8Array, key: CommitKey): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const env = Object.fromEntries(Object.entries(key.environment).filter(([, value]) => value !== undefined));
-    const child = spawn('ssh-keygen', ['-q', '-Y', 'sign', '-n', NAMESPACE, '-f', file], { env, stdio: ['pipe', 'pipe', 'pipe'], detached: true });
-    const output: Buffer[] = [];
-    const errors: Buffer[] = [];
-    child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
-    child.stderr.on('data', (chunk: Buffer) => errors.push(chunk));
-    child.stdin.on('error', () => undefined);
-    child.on('error', (cause) => reject(new KeyError('SigningFailed', 'ssh-keygen could not be started: install OpenSSH, or use an unencrypted ed25519 key', cause)));
-    child.on('close', (code) => {
-      if (code === 0) resolve(Buffer.concat(output).toString('latin1'));
-      else reject(new KeyError('SigningFailed', `ssh-keygen does not sign with ${key.where}: ${Buffer.concat(errors).toString('utf8').trim().slice(0, 500)}`));
-    });
-    child.stdin.end(payload);
-  });
 }

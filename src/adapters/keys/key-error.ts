@@ -1,4 +1,4 @@
-export type KeyCode = 'KeyUnreadable' | 'KeyUnsupported' | 'KeyEncrypted' | 'SigningFailed';
+export type KeyCode = 'KeyUnreadable' | 'KeyUnsupported' | 'KeyEncrypted';
 
 /** A key of ours cannot be used. The message names where it lies, never what it holds. */
 export class KeyError extends Error {

@@ -1,0 +1,52 @@
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openCommitSigner } from '../../adapters/keys/commit-key.ts';
+import { KeyError } from '../../adapters/keys/key-error.ts';
+import { openRecordSigner } from '../../adapters/keys/record-key.ts';
+import { certifyAuthority, openAuthority, type AgentAuthority } from '../../adapters/pki/authority.ts';
+import type { ServerConfig } from '../../config/server.ts';
+import type { Signers } from '../../ports/signing.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The keys for decisions and evidence commits (T29). @throws KeyError */
+export async function openSigners(keys: ServerConfig['keys'], environment: Environment): Promise<Signers> {
+  const decisions = await readKey(keys.decisions, environment, 'keys.decisions');
+  const commits = await readKey(keys.evidenceCommits, environment, 'keys.evidenceCommits');
+  return {
+    records: openRecordSigner(decisions.text, decisions.where),
+    commits: openCommitSigner({ ...commits, environment: { PATH: environment['PATH'], HOME: environment['HOME'], SSH_AUTH_SOCK: environment['SSH_AUTH_SOCK'] } }),
+  };
+}
+
+const CERTIFICATE = 'agent-ca.pem';
+
+/**
+ * The agents' authority. Its certificate is made once and kept in the data folder, because tokens and agents pin it.
+ * @throws KeyError, RangeError
+ */
+export async function openAgentAuthority(config: Pick<ServerConfig, 'keys' | 'dataFolder'>, environment: Environment, now: Date): Promise<AgentAuthority> {
+  const { text } = await readKey(config.keys.agentCa, environment, 'keys.agentCa');
+  const file = join(config.dataFolder, CERTIFICATE);
+  const known = await readFile(file, 'utf8').catch(() => null);
+  const certificatePem = known ?? (await certifyAuthority({ privateKeyPem: text, name: 'stella agents', now }));
+  const authority = await openAuthority({ privateKeyPem: text, certificatePem });
+  if (known === null) {
+    await writeFile(`${file}.new`, certificatePem, { mode: 0o644 });
+    await rename(`${file}.new`, file);
+  }
+  return authority;
+}
+
+/** @param reference absolute path, or `env:NAME` */
+async function readKey(reference: string, environment: Environment, setting: string): Promise<{ readonly text: string; readonly file: string | null; readonly where: string }> {
+  if (reference.startsWith('env:')) {
+    const text = environment[reference.slice('env:'.length)];
+    if (text === undefined || text === '') throw new KeyError('KeyUnreadable', `${setting}: ${reference} is not set`);
+    return { text, file: null, where: reference };
+  }
+  const text = await readFile(reference, 'utf8').catch((cause: unknown) => {
+    throw new KeyError('KeyUnreadable', `${setting}: ${reference} cannot be read: check the path and its permissions`, cause);
+  });
+  return { text, file: reference, where: reference };
+}
