@@ -9,7 +9,7 @@ export type FinishedRun = {
   readonly environment: string;
   readonly application: string;
   readonly predicate: DeploymentOutcomePredicate;
-  /** Raw envelopes of the receipts that the record names, to be stored as artifacts. */
+  /** Raw envelopes of the receipts that the record names, in its order, to be stored as artifacts. */
   readonly receipts: readonly Uint8Array[];
 };
 
@@ -24,7 +24,8 @@ export function finishedRun(run: Run, decision: Allow, end: Extract<Command, { t
   const predicate: DeploymentOutcomePredicate = {
     environment, application, operation, generation, promotionDigest, decision, result, reason, startedAt, endedAt, steps, fallback: fallback?.result ?? null,
   };
-  const named = new Set(steps.flatMap(({ targets }) => targets.map(({ receipt }) => receipt)));
-  const receipts = orders.flatMap(({ receipt }) => (receipt !== null && named.has(digestOfBytes(receipt)) ? [receipt] : []));
+  const stored = new Map(orders.flatMap(({ receipt }) => (receipt === null ? [] : [[digestOfBytes(receipt), receipt] as const])));
+  const named = steps.flatMap(({ targets }) => targets.flatMap(({ receipt }) => receipt ?? []));
+  const receipts = named.flatMap((digest) => stored.get(digest) ?? []);
   return { environment, application, predicate, receipts };
 }

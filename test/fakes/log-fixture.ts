@@ -2,14 +2,16 @@ import { createHash, generateKeyPairSync, sign, type KeyObject } from 'node:cryp
 import { publicKeyDer } from '../../src/adapters/pki/key-form.ts';
 import { agentKeys } from '../../src/adapters/pki/agent-keys.ts';
 import { openIdentity, type AgentIdentity } from '../../src/agent/identity.ts';
-import { canonicalBytes, parseCanonicalJson, type JsonObject } from '../../src/core/model/canonical-json.ts';
+import { canonicalBytes } from '../../src/core/model/canonical-json.ts';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../../src/core/model/digest.ts';
 import {
   API_VERSION, documentDigest, documentKey, documentPreimage, type AnyDocument, type ApprovalSpec, type DocumentOf, type Kind, type PromotionSpec, type ServiceRole, type SpecOf,
 } from '../../src/core/model/documents.ts';
 import { changeDigest, genesisDocumentsDigest, intentPreimage, lockOf, preimageDigest, releaseSpecDigest, snapshotOf } from '../../src/core/model/preimages.ts';
+import { assembleEnvelope, IN_TOTO_PAYLOAD_TYPE, preAuthEncoding } from '../../src/core/evidence/dsse.ts';
 import { appStateOf, initialState, type AppState, type LogState } from '../../src/core/evidence/log-state.ts';
+import { recordPayload } from '../../src/core/evidence/record-codec.ts';
 import type { DeploymentOutcomePredicate, PromotionDecisionPredicate, RecordBody } from '../../src/core/evidence/records.ts';
 import { STICKER } from '../../src/core/release/sticker.ts';
 import { changeTo } from '../../src/core/trust/apply-change.ts';
@@ -218,9 +220,13 @@ export class LogFixture implements BundleSources {
     });
   }
 
-  /** A JSON artifact by its digest. */
-  json<T>(digest: Digest): T {
-    return parseCanonicalJson(this.stored.get(digest) ?? new Uint8Array()) as T;
+  /** A record signed with the server's key that goes into no log: what a thief of that key can show. @returns its envelope file */
+  forge(body: RecordBody): Uint8Array {
+    const { size, head, logId, tenant, inForceDigests } = this.state;
+    const header = { seq: size, prev: head, logId, tenant, ...inForceDigests, commit: COMMIT, asOf: this.now.toISOString(), rules: 1, engine: { name: 'thief', version: '0' } } as const;
+    const payload = recordPayload(header, body);
+    const signer = this.#signer();
+    return assembleEnvelope(payload, [{ keyid: signer.keyId, sig: signer.sign(preAuthEncoding(IN_TOTO_PAYLOAD_TYPE, payload)) }]);
   }
 
   #genesis(documents: readonly AnyDocument[]): void {
@@ -286,9 +292,4 @@ function rootFor(documents: readonly AnyDocument[], people: Record<Person, SshKe
     keys: [{ principal: 'bob', key: people.bob.publicKey }], threshold: 1, services: [other('decisions')],
     quorums: { default: { people: 1 }, create: { people: 1 } }, proposerCounts: true,
   });
-}
-
-/** The preimage of a document as JSON, to look into or to change. */
-export function plain(document: unknown): JsonObject {
-  return JSON.parse(JSON.stringify(document)) as JsonObject;
 }

@@ -5,7 +5,7 @@ import { openPool, tenantDatabase } from '../../src/adapters/postgres/scope.ts';
 import type { JobQueue } from '../../src/ports/jobs.ts';
 import type { RunStore } from '../../src/ports/run-store.ts';
 import { RunExecutor, type RunExecutorWorld } from '../../src/reconciler/execute-runs.ts';
-import { Scratch } from '../contract/agent-fixture.ts';
+import { type Scratch } from '../contract/agent-fixture.ts';
 import { migratedDatabase } from '../contract/postgres-fixture.ts';
 import { InProcessHub, openAgent, type TestAgent } from '../fakes/in-process-agents.ts';
 import { LogFixture, type LogOptions } from '../fakes/log-fixture.ts';
