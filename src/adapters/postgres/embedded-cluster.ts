@@ -4,7 +4,7 @@ import { chmod, chown, mkdir, mkdtemp, readFile, realpath, rename, rm, stat, wri
 import { dirname, join } from 'node:path';
 import { userInfo } from 'node:os';
 import { promisify } from 'node:util';
-import pg from 'pg';
+import type pg from 'pg';
 import { StorageError } from '../../ports/storage-error.ts';
 import { APPLICATION_ROLE } from './application-role.ts';
 import { findBinaries, serverAccount, type Account, type Binaries } from './postgres-binaries.ts';

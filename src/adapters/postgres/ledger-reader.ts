@@ -31,14 +31,14 @@ export function createLedgerReader(database: TenantDatabase): LedgerReader {
 
   return {
     releases: (filter = {}) => database.transaction((queries) => page<Identified<ReleaseRow>>(
-      queries, RELEASE, 'release.releases', 'created_at DESC, name', filter, logId, { application: filter.application, status: filter.status },
+      queries, { columns: RELEASE, table: 'release.releases', order: 'created_at DESC, name', logId, filter: { application: filter.application, status: filter.status } }, filter,
     )),
     release: (nameOrId) => isUuid(nameOrId)
       ? first(`SELECT ${RELEASE} FROM release.releases WHERE log_id = $1 AND id = $2`, [nameOrId])
       : first(`SELECT ${RELEASE} FROM release.releases WHERE log_id = $1 AND name = $2`, [nameOrId]),
     environments: () => database.transaction((queries) => environments(queries, logId)),
     promotions: (filter = {}) => database.transaction((queries) => page<Identified<PromotionRow>>(
-      queries, PROMOTION, 'release.promotions', 'decision_seq DESC, id', filter, logId, { environment: filter.environment, application: filter.application },
+      queries, { columns: PROMOTION, table: 'release.promotions', order: 'decision_seq DESC, id', logId, filter: { environment: filter.environment, application: filter.application } }, filter,
     )),
     promotion: (id) => database.transaction((queries) => promotion(queries, logId, id)),
     documents: (kind) => rows<DocumentRow>(`SELECT ${DOCUMENT} FROM release.documents WHERE log_id = $1 AND ($2::text IS NULL OR kind = $2) ORDER BY kind, name`, [kind ?? null]),
@@ -55,10 +55,9 @@ export function createLedgerReader(database: TenantDatabase): LedgerReader {
 
 const bounded = (count: number): number => Math.min(Math.max(1, Math.trunc(count)), limits.pageItems);
 
-async function page<Row extends object>(
-  queries: Queries, columns: string, table: string, order: string, request: PageRequest, logId: string,
-  filter: Readonly<Record<string, string | undefined>>,
-): Promise<Page<Row>> {
+type Listing = { readonly columns: string; readonly table: string; readonly order: string; readonly logId: string; readonly filter: Readonly<Record<string, string | undefined>> };
+
+async function page<Row extends object>(queries: Queries, { columns, table, order, logId, filter }: Listing, request: PageRequest): Promise<Page<Row>> {
   const pageSize = bounded(request.pageSize ?? 50);
   const pageNumber = Math.max(1, Math.trunc(request.page ?? 1));
   const given = Object.entries(filter).filter(([, value]) => value !== undefined);
