@@ -88,7 +88,7 @@ function replacedState(state: LogState, app: AppState, wanted: Wanted, rules: re
       ? null
       : {
           type: 'stella/promotion/v1', logId: state.logId, tenant: state.tenant, environment: m.environment, application: m.application,
-          generation, replaces: app.lock, lock: wanted.lock, plan: wanted.plan, rules,
+          generation, replaces: app.lock, replacesRuns: app.runs, lock: wanted.lock, plan: wanted.plan, rules,
         };
   const open = app.openRun;
   const before = open === null ? null : at(open.generation - 1);

@@ -112,6 +112,8 @@ export type PromotionPreimage = {
   /** Generation and lock that it replaces. */
   readonly generation: number;
   readonly replaces: Digest | null;
+  /** What runs before, to the last variable: exactly this is fallen back to, so it is approved beforehand (T28). */
+  readonly replacesRuns: Digest | null;
   readonly lock: Digest | null;
   readonly plan: Digest;
   readonly rules: readonly Clause[];

@@ -203,7 +203,7 @@ function checkPromotionDigest(state: LogState, p: PromotionDecisionPredicate, in
   const clauses = clausesFor({ minimums: rootOf(state).spec.minimums, environment, application, targets: plan.targets.map((t) => t.name) });
   const preimage: PromotionPreimage = {
     type: 'stella/promotion/v1', logId: state.logId, tenant: state.tenant, environment: p.environment, application: p.application,
-    generation: input.state.generation, replaces: input.state.lock, lock: p.lock, plan: requireDigest(p.sources.plan), rules: clauses,
+    generation: input.state.generation, replaces: input.state.lock, replacesRuns: input.state.runs, lock: p.lock, plan: requireDigest(p.sources.plan), rules: clauses,
   };
   const digest = digestOf(preimage as unknown as Preimage);
   if (digest !== p.decision.promotionDigest || p.decision.generation !== input.state.generation + 1) {
