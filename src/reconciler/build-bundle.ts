@@ -59,7 +59,7 @@ async function build(order: Order, allow: Allow, sources: BundleSources): Promis
   const predicate = predicateOf(decision);
   const { input } = predicate;
   const plan = predicate.sources.plan ?? missing('plan');
-  const changes = sources.changes.before(allow.seq);
+  const changes = sources.changes.all();
   const approvals = await collect(sources.artifacts, predicate.sources.approvals);
   const artifacts = await collect(sources.artifacts, [
     ...changes.artifacts, input, plan, predicate.sources.promotion, ...(predicate.lock === null ? [] : [predicate.lock]),

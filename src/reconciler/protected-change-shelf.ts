@@ -22,12 +22,8 @@ export class ProtectedChangeShelf {
     this.#entries.push({ seq: record.header.seq, envelope, artifacts });
   }
 
-  /**
-   * The changes in force at record `seq`. A decision names the digests of exactly those; an agent that got a later change with it would
-   * find another set in force than the decision was made under.
-   */
-  before(seq: number): ShelvedChanges {
-    const entries = this.#entries.filter((entry) => entry.seq < seq);
-    return { envelopes: entries.map(({ envelope }) => envelope), artifacts: [...new Set(entries.flatMap(({ artifacts }) => artifacts))] };
+  /** All of them: an agent judges by the newest, whatever the age of the decision. */
+  all(): ShelvedChanges {
+    return { envelopes: this.#entries.map(({ envelope }) => envelope), artifacts: [...new Set(this.#entries.flatMap(({ artifacts }) => artifacts))] };
   }
 }

@@ -1,11 +1,11 @@
-import { parseCanonicalJson, type JsonObject } from '../model/canonical-json.ts';
+import { canonicalText, parseCanonicalJson, type JsonObject } from '../model/canonical-json.ts';
 import { digestOf, digestOfBytes, type Digest, type Preimage } from '../model/digest.ts';
 import { documentDigest, type AnyDocument, type DocumentOf } from '../model/documents.ts';
 import { parseInstant, type InstantMs } from '../model/instant.ts';
 import { limits } from '../model/limits.ts';
 import { preimageDigest, type Clause, type Lock, type OrderOperation, type Plan, type PlanTarget, type PromotionPreimage, type Runs } from '../model/preimages.ts';
 import { ballotOf } from '../decision/ballot.ts';
-import { instantTextOf } from '../decision/instants.ts';
+import { earlier, instantTextOf, NEVER, type InstantText } from '../decision/instants.ts';
 import { approvalsGate } from '../decision/gate/approvals.ts';
 import { separationGate } from '../decision/gate/separation.ts';
 import { clausesFor } from '../decision/clauses.ts';
@@ -18,6 +18,8 @@ import { applyProtectedChange } from '../trust/apply-change.ts';
 import { signersOf } from '../trust/embedded-signers.ts';
 import { keyRingOf } from '../trust/key-ring.ts';
 import { findRequesters, type TouchingCommit } from '../trust/requesters.ts';
+import { runsFitLock } from '../release/lock.ts';
+import { targetsFor, targetTypeOf } from '../release/plan.ts';
 import { PREVIOUS_STICKER, STICKER } from '../release/sticker.ts';
 import { decodeBundle, type OrderBundle } from './bundle.ts';
 
@@ -85,8 +87,8 @@ type Params = Parameters<typeof proveOrder>[0];
 
 function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   const artifact = (digest: Digest): Uint8Array | undefined => bundle.artifacts.get(digest);
-  const { state, protectedChange } = foldChanges(bundle, p, artifact);
-  const { record, predicate } = readAllow(bundle, state);
+  const { state, stateBefore, protectedChange } = foldChanges(bundle, p, artifact);
+  const { record, predicate } = readAllow(bundle, state, stateBefore);
   const { order } = bundle;
   if ((order.operation === 'promote' || order.operation === 'remove') && order.operation !== predicate.operation) {
     throw new Refused('OperationMismatch', `the order says ${order.operation}, the decision ${predicate.operation}`);
@@ -96,10 +98,11 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
     throw new Refused('PromotionDigestMismatch', 'the decision and its input speak of different things');
   }
   const plan = read<Plan>(artifact, requireDigest(predicate.sources.plan), 'plan');
+  checkPlan(predicate, plan, artifact, state);
   const target = checkTarget(state, plan, predicate, order.target, p.agent);
-  const clauses = checkPromotionDigest(state, predicate, input, plan, artifact);
-  checkQuorum(state, bundle, predicate, input, clauses, artifact);
-  checkFreshness(predicate, bundle, p, target.name);
+  const clauses = checkPromotionDigest(state, predicate, input, plan);
+  const approvedUntil = checkQuorum(state, bundle, predicate, input, clauses, artifact);
+  checkFreshness(predicate, bundle, p, target.name, approvedUntil);
   const runs = runsOf(bundle, predicate, input, plan, artifact);
   for (const file of [...(runs?.files ?? []), ...(runs?.artifacts ?? [])]) {
     if (artifact(file.digest) === undefined) throw new Refused('ArtifactMissing', `${file.path} ${file.digest} did not come with the order`);
@@ -124,13 +127,17 @@ function read<T>(artifact: (d: Digest) => Uint8Array | undefined, digest: Digest
   return value;
 }
 
+/** `state`: all that came with the order. `stateBefore`: what was in force when record `seq` was made. */
+type Folded = { readonly state: LogState; readonly stateBefore: (seq: number) => LogState; readonly protectedChange: SeenChange };
+
 /** Folds every protected change from the pinned genesis, with the code that `verify` uses (T13–T15). */
-function foldChanges(bundle: OrderBundle, p: Params, artifact: (d: Digest) => Uint8Array | undefined): { state: LogState; protectedChange: SeenChange } {
+function foldChanges(bundle: OrderBundle, p: Params, artifact: (d: Digest) => Uint8Array | undefined): Folded {
   const root = read<DocumentOf<'TrustRoot'>>(artifact, p.pin, 'the pinned genesis root');
   // T13: no trust on first use; the pin is the digest of the genesis document.
   if (documentDigest(root) !== p.pin) throw new Refused('GenesisNotPinned', 'the genesis root is not the pinned one');
   let state = initialState(root, p.pin);
-  const seen: SeenChange[] = [];
+  const start = state;
+  const seen: (SeenChange & { readonly after: LogState })[] = [];
   for (const file of bundle.changes) {
     const result = readRecord(file, serviceKeys(rootOf(state), 'decisions'));
     if (!result.ok || result.record.type !== 'protected-change') throw new Refused('ChangeNotEntitled', result.ok ? 'a record is not a protected change' : result.message);
@@ -141,14 +148,14 @@ function foldChanges(bundle: OrderBundle, p: Params, artifact: (d: Digest) => Ui
     const applied = applyProtectedChange(state, record.header, record.predicate, artifact);
     if (!applied.ok) throw new Refused('ChangeNotEntitled', applied.message);
     state = applied.state;
-    seen.push({ seq: record.header.seq, digest: record.digest });
+    seen.push({ seq: record.header.seq, digest: record.digest, after: state });
   }
   const last = seen.at(-1);
   if (last === undefined) throw new Refused('ChangeNotEntitled', 'the order came without genesis');
   const known = p.memory.protectedChange;
   // T16: what was seen is remembered; a regression is refused.
   if (known !== null && !seen.some((c) => c.seq === known.seq && c.digest === known.digest)) throw new Refused('ChainRegressed', 'the protected changes are not those this agent has seen before');
-  return { state, protectedChange: last };
+  return { state, stateBefore: (seq) => seen.findLast((c) => c.seq < seq)?.after ?? start, protectedChange: { seq: last.seq, digest: last.digest } };
 }
 
 function checkHeader(state: LogState, { header }: EvidenceRecord): void {
@@ -160,13 +167,35 @@ function checkHeader(state: LogState, { header }: EvidenceRecord): void {
   }
 }
 
-function readAllow(bundle: OrderBundle, state: LogState): { record: EvidenceRecord; predicate: PromotionDecisionPredicate } {
+/**
+ * The allow must have been made under what was in force at its place in the log. Whether it still holds is judged by everything
+ * that came with the order: a decision that is dated back does not bring back people and rules that are no more.
+ */
+function readAllow(bundle: OrderBundle, state: LogState, stateBefore: Folded['stateBefore']): { record: EvidenceRecord; predicate: PromotionDecisionPredicate } {
   if (digestOfBytes(bundle.decision) !== bundle.order.decision) throw new Refused('NotAnAllow', 'the order names another decision');
   const result = readRecord(bundle.decision, serviceKeys(rootOf(state), 'decisions'));
   if (!result.ok) throw new Refused('DecisionUnsigned', result.message);
   if (result.record.type !== 'promotion-decision' || result.record.predicate.decision.outcome !== 'allow') throw new Refused('NotAnAllow', 'the order rests on no allow');
-  checkHeader(state, result.record);
+  checkHeader(stateBefore(result.record.header.seq), result.record);
   return { record: result.record, predicate: result.record.predicate };
+}
+
+/** The plan is the decision's, does what the decision says, and runs what the lock names: digests, files and commands alike. */
+function checkPlan(p: PromotionDecisionPredicate, plan: Plan, artifact: (d: Digest) => Uint8Array | undefined, state: LogState): void {
+  if (preimageDigest(plan) !== p.sources.plan || plan.operation !== p.operation) throw new Refused('PlanMismatch', 'the plan is not that of the decision');
+  const { runs } = plan;
+  // A promotion of nothing would be a removal that is not called one.
+  if (p.operation === 'remove' ? runs !== null || p.runs !== null || p.lock !== null : runs === null || p.lock === null) {
+    throw new Refused('PlanMismatch', `the plan does not say what a ${p.operation} says`);
+  }
+  if (runs === null || p.lock === null) return;
+  if (preimageDigest(runs) !== p.runs || runs.lock !== p.lock || runs.environment !== p.environment || runs.application !== p.application) {
+    throw new Refused('PlanMismatch', 'the plan runs something else than the decision');
+  }
+  const lock = read<Lock>(artifact, p.lock, 'lock');
+  if (lock.logId !== state.logId || lock.application !== p.application || lock.release !== p.release || !runsFitLock(runs, lock)) {
+    throw new Refused('PlanMismatch', 'the plan runs something else than the lock names');
+  }
 }
 
 /** The plan's target names this agent, is the one in force, and may be used by this environment and application (T17). */
@@ -188,18 +217,13 @@ function preimageOfTarget(t: PlanTarget): Digest {
   return digestOf({ type: 'stella/plan-target/v1', name: t.name, targetType: t.type, agent: t.agent, connection: t.connection });
 }
 
-/** Recomputes the promotion digest from plan, lock and the rules in force. */
-function checkPromotionDigest(state: LogState, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan, artifact: (d: Digest) => Uint8Array | undefined): readonly Clause[] {
-  const lock = p.lock === null ? null : read<Lock>(artifact, p.lock, 'lock');
-  const runsMatch = plan.runs === null ? p.runs === null && lock === null : plan.runs.lock === p.lock && preimageDigest(plan.runs) === p.runs;
-  const placesMatch = plan.runs === null || (plan.runs.environment === p.environment && plan.runs.application === p.application);
-  if (preimageDigest(plan) !== p.sources.plan || plan.operation !== p.operation || !runsMatch || !placesMatch) throw new Refused('PlanMismatch', 'the plan is not that of the decision');
-  if (lock !== null && (lock.logId !== state.logId || lock.application !== p.application || JSON.stringify(lock.components) !== JSON.stringify(plan.runs?.components))) {
-    throw new Refused('PlanMismatch', 'the plan runs other digests than the lock names');
-  }
+/** Recomputes the promotion digest from plan, lock and the rules in force. The plan's targets are all that are in force for it, so that no demand on one is left out (T17). */
+function checkPromotionDigest(state: LogState, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan): readonly Clause[] {
   const environment = inForceOf(state, 'Environment', p.environment);
   const application = inForceOf(state, 'Application', p.application);
   if (environment === null || application === null) throw new Refused('TargetMismatch', `${p.environment} or ${p.application} is not in force`);
+  const targets = targetsFor(state, { environment: p.environment, application, type: targetTypeOf(plan.runs) });
+  if (canonicalText(targets) !== canonicalText(plan.targets)) throw new Refused('TargetMismatch', 'the plan has other targets than those in force for this environment and application');
   const clauses = clausesFor({ minimums: rootOf(state).spec.minimums, environment, application, targets: plan.targets.map((t) => t.name) });
   const preimage: PromotionPreimage = {
     type: 'stella/promotion/v1', logId: state.logId, tenant: state.tenant, environment: p.environment, application: p.application,
@@ -212,11 +236,14 @@ function checkPromotionDigest(state: LogState, p: PromotionDecisionPredicate, in
   return clauses;
 }
 
-/** The quorum over the recomputed digest, excluding every requester shown. Nothing of it is taken from the decision. */
-function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionPredicate, input: DecisionInput, clauses: readonly Clause[], artifact: (d: Digest) => Uint8Array | undefined): void {
-  if (clauses.length === 0) return;
+/**
+ * The quorum over the recomputed digest, excluding every requester shown. Nothing of it is taken from the decision.
+ * @returns when the first of the approvals that count expires: whoever signs decisions may date them, but not outlive a yes (T23)
+ */
+function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionPredicate, input: DecisionInput, clauses: readonly Clause[], artifact: (d: Digest) => Uint8Array | undefined): InstantText {
+  if (clauses.length === 0) return NEVER;
   const ring = keyRingOf(allInForce(state, 'Principal'));
-  const promotion = read<DocumentOf<'Promotion'>>(artifact, p.sources.promotion, 'promotion');
+  const promotion = promotionOf(p, artifact);
   const commits: TouchingCommit[] = p.sources.commits.map((c) => {
     const raw = artifact(c.artifact);
     if (raw === undefined) throw new Refused('ArtifactMissing', `commit ${c.commit} did not come with the order`);
@@ -246,14 +273,25 @@ function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionP
   });
   const own: DecisionInput = { ...input, clauses, requesters, approvals: judged.approvals, rejected: judged.rejected, approvers: judged.approvers };
   const ballot = ballotOf(own, instantTextOf(own.asOf));
-  const missing = [...approvalsGate(clauses, ballot).results, ...separationGate(clauses, ballot)].find((g) => g.outcome !== 'passed');
+  const gate = approvalsGate(clauses, ballot);
+  const missing = [...gate.results, ...separationGate(clauses, ballot)].find((g) => g.outcome !== 'passed');
   if (missing !== undefined) throw new Refused('QuorumNotMet', `${missing.subject}: ${missing.code}`);
+  return gate.counted.reduce((end, vote) => earlier(end, vote.expiresAt), NEVER);
 }
 
-function checkFreshness(p: PromotionDecisionPredicate, bundle: OrderBundle, params: Params, target: string): void {
+/** The Promotion whose requester was excluded: one that asks for another release or place would show another requester. */
+function promotionOf(p: PromotionDecisionPredicate, artifact: (d: Digest) => Uint8Array | undefined): DocumentOf<'Promotion'> {
+  const promotion = read<AnyDocument>(artifact, p.sources.promotion, 'promotion');
+  const asks = promotion.kind === 'Promotion' && promotion.metadata.name === `${p.environment}/${p.application}` && (promotion.spec.release ?? null) === p.release;
+  if (!asks || (promotion.spec.state === 'absent') !== (p.operation === 'remove')) throw new Refused('PromotionDigestMismatch', 'the promotion that came with the order asks for something else');
+  return promotion;
+}
+
+function checkFreshness(p: PromotionDecisionPredicate, bundle: OrderBundle, params: Params, target: string, approvedUntil: InstantText): void {
   const notAfter = p.decision.notAfter === null ? null : parseInstant(p.decision.notAfter);
+  const holdsUntil = notAfter === null ? null : Math.min(notAfter, parseInstant(approvedUntil) ?? notAfter);
   // T32: the agent's own clock judges notAfter alone, with bounded skew. A fallback must work after the allow has lapsed (T28).
-  if (bundle.order.operation !== 'fall-back' && (notAfter === null || params.now > notAfter + limits.clockSkewSeconds * 1000)) {
+  if (bundle.order.operation !== 'fall-back' && (holdsUntil === null || params.now > holdsUntil + limits.clockSkewSeconds * 1000)) {
     throw new Refused('AllowExpired', `the allow held until ${p.decision.notAfter ?? 'never'}`);
   }
   const last = params.memory.lastOrder(p.environment, p.application, target);
