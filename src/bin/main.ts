@@ -22,6 +22,7 @@ const clone = (): Promise<typeof import('../cli/compose/clone.ts')> => import('.
 
 /** Every command, in the order in which a newcomer meets them. */
 export const commands: readonly Entry[] = [
+  entry('demo', 'Play a team, a server and an agent on this machine, in under a minute', () => import('../cli/commands/demo.ts'), () => import('../cli/compose/demo-stage.ts')),
   entry('init', 'Write a working repository with your own key', () => import('../cli/commands/init.ts'), () => import('../cli/compose/signing.ts')),
   entry('lint', 'Check the declarations', () => import('../cli/commands/lint.ts'), clone),
   entry('release', 'Write a release, tags resolved to digests', () => import('../cli/commands/release.ts'), clone),
@@ -31,6 +32,8 @@ export const commands: readonly Entry[] = [
   entry('status', 'Show what runs where, and what waits', () => import('../cli/commands/status.ts'), clone),
   entry('verify', 'Check the whole evidence of a clone, offline', () => import('../cli/commands/verify.ts'), clone),
   entry('replay', 'Take recorded decisions again and compare', () => import('../cli/commands/replay.ts'), clone),
+  entry('serve', 'Reconcile a repository: verify, decide, record, deploy', () => import('../cli/commands/serve.ts'), () => import('../cli/compose/server.ts')),
+  entry('agent', 'Run on a machine what people approved', () => import('../cli/commands/agent.ts'), () => import('../cli/compose/agent-process.ts')),
   entry('doctor', 'Check that this clone and this machine are set up', () => import('../cli/commands/doctor.ts'), clone),
 ];
 

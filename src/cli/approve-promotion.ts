@@ -1,0 +1,121 @@
+import type { Digest } from '../core/model/digest.ts';
+import type { ApprovalSpec } from '../core/model/documents.ts';
+import type { Lock, Runs } from '../core/model/preimages.ts';
+import { parseCanonicalJson } from '../core/model/canonical-json.ts';
+import { clauseSubject } from '../core/decision/clauses.ts';
+import { appStateOf } from '../core/evidence/log-state.ts';
+import type { PlanningWorld } from '../reconciler/planning.ts';
+import { CliError } from './command.ts';
+import type { PlannedSubject, TagCheck } from './plan-subject.ts';
+import { plain } from './terminal.ts';
+
+/** What one approval of a promotion approves, for the approver's eyes and for JSON. */
+export type PromotionView = {
+  readonly type: 'promotion';
+  readonly digest: Digest;
+  readonly environment: string;
+  readonly application: string;
+  readonly operation: string;
+  readonly release: { readonly from: string | null; readonly to: string | null };
+  readonly components: readonly { readonly name: string; readonly from: Digest | null; readonly to: Digest | null; readonly tag: string | null; readonly tagNow: Digest | null; readonly fault: string | null }[];
+  /** Files that reach the targets and differ from what runs. */
+  readonly files: readonly { readonly path: string; readonly change: 'added' | 'changed' | 'removed' }[];
+  readonly variables: readonly { readonly name: string; readonly from: string | null; readonly to: string | null }[];
+  readonly targets: readonly string[];
+  readonly workflow: { readonly name: string; readonly steps: readonly string[]; readonly onFailure: string };
+  readonly rules: readonly string[];
+  readonly approvedBy: readonly string[];
+  readonly rejectedBy: readonly string[];
+  readonly requesters: readonly string[];
+  readonly digestsChecked: boolean;
+};
+
+/**
+ * Describes what would run against what runs.
+ * @throws CliError `NotApprovable` when there is no promotion digest, with what is missing
+ */
+export function promotionView(world: PlanningWorld, one: PlannedSubject, tags: readonly TagCheck[]): PromotionView {
+  const { input } = one.built;
+  const plan = one.planned.material.plan;
+  if (input.promotionDigest === null || plan === null) {
+    const why = one.lockFault ?? input.problems[0]?.detail ?? 'there is no plan';
+    throw new CliError('NotApprovable', `There is nothing to approve yet: ${why}.`, 'Mend that first; `stella explain` shows everything that is missing.', { exitCode: 1 });
+  }
+  const app = appStateOf(world.state, one.subject.environment, one.subject.application);
+  const before = app.runs === null ? null : readJson<Runs>(world, app.runs);
+  const counted = (action: 'approve' | 'reject'): readonly string[] => [...new Set(input.approvals.filter((a) => a.action === action).map((a) => a.principal))];
+  return {
+    type: 'promotion', digest: input.promotionDigest, environment: input.environment, application: input.application, operation: input.operation,
+    release: { from: app.release, to: input.release }, components: componentsOf(before, one.lock, tags), files: filesOf(before, plan.runs), variables: variablesOf(before, plan.runs),
+    targets: plan.targets.map((t) => t.name), workflow: { name: plan.workflow.name, steps: plan.workflow.steps.map((s) => s.name), onFailure: plan.workflow.onFailure },
+    rules: input.clauses.map((c) => `${clauseSubject(c)}: ${c.people} of ${c.roles.length === 0 ? 'anybody' : c.roles.map((r) => `${r.count} ${r.role}`).join(', ')}${c.authorNeverApproves ? ', not who asked' : ''}`),
+    approvedBy: counted('approve'), rejectedBy: counted('reject'), requesters: input.requesters.people,
+    digestsChecked: tags.length > 0 && tags.every((t) => t.now === t.locked),
+  };
+}
+
+/** @param p.expires RFC 3339 in UTC */
+export function promotionSpec(view: PromotionView, p: Pick<ApprovalSpec, 'action' | 'nonce'> & { readonly comment: string | undefined; readonly expires: string | undefined }): ApprovalSpec {
+  const components = Object.fromEntries(view.components.flatMap((c) => (c.to === null ? [] : [[c.name, c.to]])));
+  return {
+    type: 'promotion', digest: view.digest, action: p.action, environment: view.environment, application: view.application,
+    ...(view.release.to === null ? {} : { release: view.release.to, components, digestsChecked: view.digestsChecked }),
+    ...(p.comment === undefined ? {} : { comment: p.comment }), ...(p.expires === undefined ? {} : { expires: p.expires }), nonce: p.nonce,
+  };
+}
+
+function readJson<T>(world: PlanningWorld, digest: Digest): T | null {
+  const bytes = world.lookup(digest);
+  return bytes === undefined ? null : ((parseCanonicalJson(bytes) as T | undefined) ?? null);
+}
+
+function componentsOf(before: Runs | null, lock: Lock | null, tags: readonly TagCheck[]): PromotionView['components'] {
+  const names = [...new Set([...(before?.components ?? []), ...(lock?.components ?? [])].map((c) => c.name))].sort();
+  return names.map((name) => {
+    const tag = tags.find((t) => t.component === name);
+    return {
+      name, from: before?.components.find((c) => c.name === name)?.digest ?? null, to: lock?.components.find((c) => c.name === name)?.digest ?? null,
+      tag: tag?.tag ?? null, tagNow: tag?.now ?? null, fault: tag?.fault ?? null,
+    };
+  });
+}
+
+function filesOf(before: Runs | null, after: Runs | null): PromotionView['files'] {
+  const all = (runs: Runs | null): ReadonlyMap<string, string> => new Map([...(runs?.files ?? []), ...(runs?.artifacts ?? [])].map((f) => [f.path, `${f.digest} ${f.mode}`]));
+  const [old, now] = [all(before), all(after)];
+  return [...new Set([...old.keys(), ...now.keys()])].sort().flatMap((path) => {
+    if (old.get(path) === now.get(path)) return [];
+    return [{ path, change: !old.has(path) ? 'added' : now.has(path) ? 'changed' : 'removed' } as const];
+  });
+}
+
+function variablesOf(before: Runs | null, after: Runs | null): PromotionView['variables'] {
+  const all = (runs: Runs | null): Readonly<Record<string, string>> => ({ ...runs?.variables, ...Object.fromEntries(Object.entries(runs?.secrets ?? {}).map(([name, ref]) => [name, `secret ${ref}`])) });
+  const [old, now] = [all(before), all(after)];
+  return [...new Set([...Object.keys(old), ...Object.keys(now)])].sort().flatMap((name) => (old[name] === now[name] ? [] : [{ name, from: old[name] ?? null, to: now[name] ?? null }]));
+}
+
+/** What the approver reads before they answer. */
+export function promotionText(view: PromotionView): string {
+  const short = (digest: string | null): string => digest?.slice(0, 19) ?? 'nothing';
+  const lines = [
+    `${view.operation === 'remove' ? 'Removal of' : 'Promotion of'} ${view.application} ${view.release.to ?? ''} in ${view.environment} (now: ${view.release.from ?? 'nothing'})`,
+    `  digest      ${view.digest}`, `  asked by    ${list(view.requesters, 'nobody that is known')}`,
+    ...view.components.map((c) => `  component   ${c.name}: ${short(c.from)} → ${short(c.to)}${c.tag === null ? '' : ` (tag ${c.tag}${tagRemark(c)})`}`),
+    ...view.files.map((f) => `  file        ${f.path}: ${f.change}`),
+    ...view.variables.map((v) => `  variable    ${v.name}: ${v.from ?? 'not set'} → ${v.to ?? 'not set'}`),
+    `  targets     ${list(view.targets, 'none')}`, `  workflow    ${view.workflow.name}: ${view.workflow.steps.join(' → ')}, on failure ${view.workflow.onFailure}`,
+    ...(view.rules.length === 0 ? ['  rule        none: nobody needs to approve here'] : view.rules.map((rule) => `  rule        ${rule}`)),
+    `  approved by ${list(view.approvedBy, 'nobody yet')}`, ...(view.rejectedBy.length === 0 ? [] : [`  rejected by ${view.rejectedBy.join(', ')}`]),
+  ];
+  return lines.map(plain).join('\n');
+}
+
+function tagRemark(c: PromotionView['components'][number]): string {
+  if (c.fault !== null) return `, not checked: ${c.fault}`;
+  return c.tagNow === c.to ? ', checked from here' : `, POINTS TO ${c.tagNow?.slice(0, 19) ?? 'nothing'} NOW`;
+}
+
+function list(names: readonly string[], otherwise: string): string {
+  return names.length === 0 ? otherwise : names.join(', ');
+}

@@ -1,0 +1,118 @@
+import type { PromotionDecisionPredicate } from '../../core/evidence/records.ts';
+import { limits } from '../../core/model/limits.ts';
+import { EVIDENCE_OPTIONS, type CloneParts } from '../clone.ts';
+import { CliError, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
+import { requireEvidence } from '../require-evidence.ts';
+import { statusOf, type ApplicationStatus, type StatusModel } from '../status-model.ts';
+import { plain, type Terminal } from '../terminal.ts';
+
+export const command: Command<CloneParts> = {
+  name: 'status',
+  summary: 'Show what runs where, and what waits',
+  usage: ['stella status [<environment>]', 'stella status --server https://stella.example'],
+  help: `
+Per environment and application: release and digests that run, generation, the open run, and what waits with its
+reasons; read from the verified evidence of this clone. Fetch first, to see the newest: git fetch.
+
+With --server it also shows what the server says now: conditions, and what targets really run. A token for it is taken
+from STELLA_TOKEN.
+
+An environment where no rule asks a person is marked reconciler-trusted: what runs there rests on the server's word.
+
+Example:
+  stella status
+  stella status prod -o json
+
+Exit codes: 0 shown, 2 it could not be read.`,
+  options: { server: { type: 'string', value: 'URL', description: 'Ask this server for conditions as well' }, ...EVIDENCE_OPTIONS, ...OUTPUT_OPTION },
+  run,
+};
+
+async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
+  const [only = null, ...rest] = context.positionals;
+  if (rest.length > 0) throw usageError('Name one environment, or none for all.', command);
+  const { terminal } = context;
+  const clone = await parts();
+  const repository = await clone.openRepository(context);
+  try {
+    const decisions = new Map<string, PromotionDecisionPredicate & { readonly seq: number }>();
+    const evidence = await requireEvidence(context, clone, repository, ({ record }) => {
+      if (record.type === 'promotion-decision') decisions.set(`${record.predicate.environment}/${record.predicate.application}`, { ...record.predicate, seq: record.header.seq });
+    });
+    const model = statusOf(evidence, decisions, only);
+    if (only !== null && model.environments.length === 0) throw new CliError('EnvironmentUnknown', `No environment ${only} is in force, and nothing runs in one.`, 'See `stella status`.');
+    const url = textOption(context.values, 'server');
+    const server = url === undefined ? null : await terminal.during('Asking the server', askServer(url, context.environment['STELLA_TOKEN']));
+    await terminal.result(server === null ? model : { ...model, server }, () => [textOf(model, terminal), ...(server === null ? [] : ['', serverText(server)])].join('\n'));
+    return 0;
+  } finally {
+    await repository.close();
+  }
+}
+
+function textOf(model: StatusModel, terminal: Terminal): string {
+  const lines: string[] = [];
+  for (const { environment, applications } of model.environments) {
+    lines.push(terminal.paint('bold', environment));
+    if (applications.length === 0) lines.push('  nothing was ever promoted here');
+    for (const app of applications) lines.push(...applicationLines(app, terminal));
+  }
+  lines.push('', ...model.warnings.map((w) => terminal.paint('yellow', `warning: ${w}`)));
+  lines.push(terminal.paint('dim', `as of record ${model.records - 1}, ${model.asOf ?? 'never'}; log ${model.logId}`));
+  return lines.join('\n');
+}
+
+function applicationLines(app: ApplicationStatus, terminal: Terminal): readonly string[] {
+  const marks = [app.clean ? null : 'not clean', app.reconcilerTrusted ? 'reconciler-trusted' : null].flatMap((m) => (m === null ? [] : [m]));
+  const head = `  ${app.application}  ${app.release ?? 'nothing'}  generation ${app.generation}${app.succeededAt === null ? '' : `  since ${app.succeededAt}`}${marks.length === 0 ? '' : `  [${marks.join(', ')}]`}`;
+  const lines = [head, ...app.components.map((c) => `      ${c.name}  ${c.digest}`)];
+  if (app.running !== null) lines.push(`      ${terminal.paint('yellow', `running now: ${app.running.release ?? 'a removal'}, generation ${app.running.generation} (record ${app.running.record})`)}`);
+  if (app.waiting !== null) {
+    const { outcome, release, record } = app.waiting;
+    lines.push(`      ${terminal.paint(outcome === 'refuse' ? 'red' : 'yellow', `${outcome === 'refuse' ? 'refused' : 'waiting'}: ${release ?? 'a removal'} (record ${record})`)}`);
+    lines.push(...app.waiting.lines.map((line) => `        ${line}`));
+  }
+  if (app.lastOutcome !== null && app.lastOutcome.result !== 'Succeeded') lines.push(`      ${terminal.paint('red', `last run: ${app.lastOutcome.result}: ${app.lastOutcome.reason}`)} at ${app.lastOutcome.endedAt}`);
+  return lines.map((line) => line.split('\u001b').map((part, i) => (i === 0 ? plain(part) : part)).join('\u001b'));
+}
+
+type ServerAnswer = { readonly url: string; readonly environments: unknown; readonly conditions: unknown };
+
+async function askServer(url: string, token: string | undefined): Promise<ServerAnswer> {
+  const [environments, conditions] = await Promise.all(['environments', 'conditions'].map((what) => get(url, `/api/v1/${what}`, token)));
+  return { url, environments, conditions };
+}
+
+async function get(url: string, path: string, token: string | undefined): Promise<unknown> {
+  const base = URL.parse(url);
+  if (base === null || !/^https?:$/.test(base.protocol)) throw new CliError('ServerUnknown', `--server ${url} is no address.`, 'Write it as https://host:port.');
+  try {
+    // A credential goes to the host that was named and to no redirect (T18).
+    const answer = await fetch(new URL(path, base), { redirect: 'error', signal: AbortSignal.timeout(limits.registryTimeoutMs), headers: token === undefined ? {} : { authorization: `Bearer ${token}` } });
+    const text = await answer.text();
+    if (!answer.ok || text.length > limits.statusAnswerBytes) throw new CliError('ServerRefused', `${base.host} answered ${answer.status} to ${path}.`, answer.status === 401 ? 'Set STELLA_TOKEN.' : null);
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    if (cause instanceof CliError) throw cause;
+    throw new CliError('ServerUnreachable', `${base.host} could not be asked: ${cause instanceof Error ? cause.message : String(cause)}.`, 'Leave --server out to see what the evidence says.', { cause });
+  }
+}
+
+type ShownCondition = { readonly kind: string; readonly name: string; readonly type: string; readonly status: string; readonly reason: string; readonly message: string };
+type ShownTarget = { readonly target?: string; readonly name?: string; readonly running?: unknown };
+
+function serverText({ url, environments, conditions }: ServerAnswer): string {
+  const found = itemsOf<ShownCondition>(conditions).filter((c) => !(c.type === 'Ready' && c.status === 'True'));
+  const targets = itemsOf<{ readonly name: string; readonly targets?: readonly ShownTarget[] }>(environments).flatMap((e) =>
+    (e.targets ?? []).map((t) => `  ${e.name}  ${t.target ?? t.name ?? '?'}  ${JSON.stringify(t.running ?? null)}`),
+  );
+  const lines = found.map((c) => `  ${c.kind} ${c.name}: ${c.type}=${c.status} ${c.reason}: ${c.message}`);
+  return [`${url} says:`, ...(lines.length === 0 ? ['  no condition needs attention'] : lines), ...targets].map(plain).join('\n');
+}
+
+/** Lists come as they are, or as pages with `items`. */
+function itemsOf<T>(value: unknown): readonly T[] {
+  if (Array.isArray(value)) return value as readonly T[];
+  const items = typeof value === 'object' && value !== null ? (value as { items?: unknown }).items : undefined;
+  return Array.isArray(items) ? (items as readonly T[]) : [];
+}

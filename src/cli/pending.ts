@@ -1,0 +1,47 @@
+import type { Digest } from '../core/model/digest.ts';
+import { documentKey, type AnyDocument, type Kind, type ProtectedChange } from '../core/model/documents.ts';
+import { changeDigest } from '../core/model/preimages.ts';
+import { findDocument, protectedDocuments, type DesiredState } from '../core/desired/desired-state.ts';
+import { inForceOf, rootOf, type LogState } from '../core/evidence/log-state.ts';
+import { pendingChanges } from '../core/trust/pending-changes.ts';
+import { quorumFor } from '../core/trust/quorum.ts';
+
+export type PendingChange = ProtectedChange & { readonly quorum: string };
+export type Pending = { readonly changes: readonly PendingChange[]; readonly digest: Digest | null; /** Changes of the root, which this version does not follow. */ readonly root: boolean };
+
+/**
+ * Where the protected documents of a commit differ from what is in force (T15).
+ * @param only keys such as `Environment/prod`; empty: all
+ */
+export function pendingIn(state: LogState, desired: DesiredState, only: readonly string[] = []): Pending {
+  const tip = protectedDocuments(desired).map((e) => ({ kind: e.document.kind, name: e.document.metadata.name, digest: e.digest }));
+  const claimed = [...desired.claims.entries()].map(([key]) => key);
+  const unusable = new Set(claimed.flatMap((key) => {
+    const [kind, name] = [key.slice(0, key.indexOf('/')) as Kind, key.slice(key.indexOf('/') + 1)];
+    return findDocument(desired, kind, name).status === 'unusable' ? [documentKey(kind, name)] : [];
+  }));
+  const all = pendingChanges(state, tip, unusable);
+  const root = rootOf(state);
+  const changes = all
+    .filter((c) => c.kind !== 'TrustRoot' && (only.length === 0 || only.includes(`${c.kind}/${c.name}`)))
+    .map((c) => {
+      const { people, roles } = quorumFor(root, c);
+      return { ...c, quorum: `${people} ${people === 1 ? 'person' : 'people'}${roles === undefined ? '' : ` (${roles.map((r) => `${r.count} ${r.role}`).join(', ')})`}` };
+    });
+  const digest = changes.length === 0 ? null : changeDigest(state.logId, changes);
+  return { changes, digest, root: all.some((c) => c.kind === 'TrustRoot') };
+}
+
+/** The list that an approval carries, without what is only shown. */
+export function bareChanges(pending: Pending): readonly ProtectedChange[] {
+  return pending.changes.map(({ kind, name, count, from, to }) => ({ kind, name, count, from, to }));
+}
+
+/** The document in force and the new one, for a difference that the approver reads. */
+export function sidesOf(state: LogState, desired: DesiredState, change: ProtectedChange): { readonly before: AnyDocument | null; readonly after: AnyDocument | null } {
+  const found = findDocument(desired, change.kind, change.name);
+  return {
+    before: inForceOf(state, change.kind, change.name) as AnyDocument | null,
+    after: change.to !== null && found.status === 'present' ? (found.entry.document as unknown as AnyDocument) : null,
+  };
+}

@@ -1,0 +1,47 @@
+import type { DocumentOf } from '../core/model/documents.ts';
+import { approvalBranch, approvalPath } from './approval-document.ts';
+import type { Repository, UserGit } from './clone.ts';
+import { CliError } from './command.ts';
+
+export type Published = { readonly commit: string; readonly branch: string; readonly remote: string | null };
+
+/**
+ * Writes an approval as an orphan commit with this one file and brings it to its branch: pushed to `remote`, or a local branch.
+ * The commit carries nothing; the signature in the document does.
+ * @throws CliError `GitFailed`
+ */
+export async function publishApproval(repository: Repository, p: { readonly document: DocumentOf<'Approval'>; readonly text: string; readonly principal: string; readonly remote: string | null }): Promise<Published> {
+  const { git } = repository;
+  const commit = await orphanCommit(git, approvalPath(p.document), p.text, p.principal);
+  const first = approvalBranch(p.document.spec.digest, p.principal);
+  // An earlier approval of the same thing may not be harvested yet; it stays where it is.
+  const second = `${first}-${p.document.spec.nonce.slice(0, 8)}`;
+  if (p.remote === null) {
+    const branch = (await git.tryRun(['rev-parse', '--verify', '--quiet', `refs/heads/${first}`])) === null ? first : second;
+    await git.run(['update-ref', `refs/heads/${branch}`, commit, '']);
+    return { commit, branch, remote: null };
+  }
+  const taken = await git.run(['ls-remote', p.remote, `refs/heads/${first}`]);
+  const branch = taken === '' ? first : second;
+  await git.run(['push', '--quiet', p.remote, `${commit}:refs/heads/${branch}`]);
+  return { commit, branch, remote: p.remote };
+}
+
+async function orphanCommit(git: UserGit, path: string, text: string, principal: string): Promise<string> {
+  const [folder = '', file = ''] = path.split('/');
+  const blob = await git.run(['hash-object', '-w', '--stdin'], { input: text });
+  const inner = await git.run(['mktree'], { input: `100644 blob ${blob}\t${file}\n` });
+  const tree = await git.run(['mktree'], { input: `040000 tree ${inner}\t${folder}\n` });
+  const isNamed = (await git.tryRun(['config', '--get', 'user.email'])) !== null;
+  // T8: author lines decide nothing, so a machine where git does not know the person may approve as well.
+  const environment = isNamed ? {} : authorEnvironment(principal);
+  const commit = await git.run(['commit-tree', tree, '-m', `Approval by ${principal}`], { environment });
+  if (!/^[0-9a-f]{40,64}$/.test(commit)) throw new CliError('GitFailed', `git commit-tree answered ${JSON.stringify(commit.slice(0, 100))}.`);
+  return commit;
+}
+
+/** Names for commits where git's configuration has none. */
+export function authorEnvironment(name: string): Readonly<Record<string, string>> {
+  const email = `${name}@localhost`;
+  return { GIT_AUTHOR_NAME: name, GIT_AUTHOR_EMAIL: email, GIT_COMMITTER_NAME: name, GIT_COMMITTER_EMAIL: email };
+}

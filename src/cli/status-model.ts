@@ -1,0 +1,97 @@
+import type { Digest } from '../core/model/digest.ts';
+import { parseCanonicalJson } from '../core/model/canonical-json.ts';
+import { compareText, splitPair } from '../core/model/names.ts';
+import type { Plan, Runs } from '../core/model/preimages.ts';
+import { clausesFor } from '../core/decision/clauses.ts';
+import { explainDecision } from '../core/decision/explain.ts';
+import type { Decision, DecisionInput } from '../core/decision/types.ts';
+import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type LogState } from '../core/evidence/log-state.ts';
+import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
+import type { Evidence } from './clone.ts';
+
+export type Waiting = { readonly record: number; readonly release: string | null; readonly outcome: Decision['outcome']; readonly reasons: readonly string[]; readonly lines: readonly string[]; readonly nextChangeAt: string | null };
+export type ApplicationStatus = {
+  readonly application: string;
+  readonly release: string | null;
+  readonly components: readonly { readonly name: string; readonly digest: Digest }[];
+  readonly generation: number;
+  readonly clean: boolean;
+  readonly succeededAt: string | null;
+  readonly running: { readonly release: string | null; readonly generation: number; readonly record: number } | null;
+  readonly waiting: Waiting | null;
+  readonly lastOutcome: { readonly result: string; readonly reason: string; readonly endedAt: string } | null;
+  /** No rule asks a person: that it was right rests on the server's word (TRUST "What an agent proves"). */
+  readonly reconcilerTrusted: boolean;
+  /** A rule lets who asked approve as well. */
+  readonly separationOff: boolean;
+};
+export type EnvironmentStatus = { readonly environment: string; readonly order: number | null; readonly applications: readonly ApplicationStatus[] };
+export type StatusModel = {
+  readonly logId: Digest;
+  readonly records: number;
+  readonly asOf: string | null;
+  readonly tip: string | null;
+  readonly environments: readonly EnvironmentStatus[];
+  /** Plain sentences about what this log does not protect against. */
+  readonly warnings: readonly string[];
+};
+
+/**
+ * What runs where, as the log says.
+ * @param decisions last decision by `<environment>/<application>`
+ */
+export function statusOf(evidence: Evidence, decisions: ReadonlyMap<string, PromotionDecisionPredicate & { readonly seq: number }>, only: string | null): StatusModel {
+  const { state } = evidence;
+  const names = new Set([...allInForce(state, 'Environment').map((e) => e.metadata.name), ...[...state.states.values()].map((s) => s.environment)]);
+  const environments = [...names].filter((name) => only === null || name === only).map((name) => environmentStatus(evidence, name, decisions));
+  return {
+    logId: state.logId, records: state.size, asOf: state.asOf, tip: state.tip?.commit ?? null, warnings: warningsOf(state, environments),
+    environments: environments.sort((a, b) => (a.order ?? Number.MAX_SAFE_INTEGER) - (b.order ?? Number.MAX_SAFE_INTEGER) || compareText(a.environment, b.environment)),
+  };
+}
+
+function environmentStatus(evidence: Evidence, environment: string, decisions: Parameters<typeof statusOf>[1]): EnvironmentStatus {
+  const { state } = evidence;
+  const applications = new Set([...state.states.values()].filter((s) => s.environment === environment).map((s) => s.application));
+  for (const key of decisions.keys()) if (splitPair(key)[0] === environment) applications.add(splitPair(key)[1]);
+  return {
+    environment, order: inForceOf(state, 'Environment', environment)?.spec.order ?? null,
+    applications: [...applications].sort(compareText).map((application) => applicationStatus(evidence, appStateOf(state, environment, application), decisions.get(`${environment}/${application}`))),
+  };
+}
+
+function applicationStatus({ state, artifact }: Evidence, app: AppState, last: Parameters<typeof statusOf>[1] extends ReadonlyMap<string, infer D> ? D | undefined : never): ApplicationStatus {
+  const runs = app.runs === null ? null : readJson<Runs>(artifact, app.runs);
+  const rules = rulesOf(state, app, last?.sources.plan == null ? null : readJson<Plan>(artifact, last.sources.plan));
+  return {
+    application: app.application, release: app.release, components: runs?.components.map(({ name, digest }) => ({ name, digest })) ?? [], generation: app.generation, clean: app.clean,
+    succeededAt: app.succeededAt, running: app.openRun === null ? null : { release: app.openRun.release, generation: app.openRun.generation, record: app.openRun.decision.seq },
+    waiting: last === undefined || last.decision.outcome === 'allow' || last.sources.ended !== null ? null : waitingOf(last, readJson<DecisionInput>(artifact, last.input)),
+    lastOutcome: app.lastOutcome === null ? null : { result: app.lastOutcome.result, reason: app.lastOutcome.reason, endedAt: app.lastOutcome.endedAt },
+    reconcilerTrusted: rules.length === 0, separationOff: rules.some((r) => !r.authorNeverApproves),
+  };
+}
+
+function rulesOf(state: LogState, app: AppState, plan: Plan | null): ReturnType<typeof clausesFor> {
+  const environment = inForceOf(state, 'Environment', app.environment);
+  const application = inForceOf(state, 'Application', app.application);
+  if (environment === null || application === null) return [];
+  return clausesFor({ minimums: rootOf(state).spec.minimums, environment, application, targets: plan?.targets.map((t) => t.name) ?? [] });
+}
+
+function waitingOf({ seq, release, decision }: PromotionDecisionPredicate & { readonly seq: number }, input: DecisionInput | null): Waiting {
+  const lines = input === null ? [] : explainDecision(decision, input).filter((l) => l.about === 'gate' && l.outcome !== 'passed').map((l) => l.text);
+  return { record: seq, release, outcome: decision.outcome, reasons: decision.reasons, lines, nextChangeAt: decision.nextChangeAt };
+}
+
+function warningsOf(state: LogState, environments: readonly EnvironmentStatus[]): readonly string[] {
+  const off = environments.filter((e) => e.applications.some((a) => a.separationOff)).map((e) => e.environment);
+  const warnings = off.length === 0 ? [] : [`separation of duties is off in ${off.join(', ')}: who asks may approve`];
+  if (rootOf(state).spec.proposerCounts) warnings.push('separation of duties is off for protected documents: who proposes a change counts towards its quorum');
+  return warnings;
+}
+
+function readJson<T>(artifact: (digest: Digest) => Uint8Array | undefined, digest: Digest): T | null {
+  const bytes = artifact(digest);
+  return bytes === undefined ? null : ((parseCanonicalJson(bytes) as T | undefined) ?? null);
+}
