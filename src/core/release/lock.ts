@@ -1,7 +1,8 @@
+import { canonicalText } from '../model/canonical-json.ts';
 import { splitPair, compareText } from '../model/names.ts';
 import type { Digest } from '../model/digest.ts';
 import type { DocumentOf } from '../model/documents.ts';
-import { lockOf, snapshotOf, type FileRef, type Lock, type LockComponent } from '../model/preimages.ts';
+import { lockOf, snapshotOf, type FileRef, type Lock, type LockComponent, type Runs } from '../model/preimages.ts';
 import { inForceOf, type LogState } from '../evidence/log-state.ts';
 
 /** One component of a release before it is locked. At least one of tag and digest is there. */
@@ -44,4 +45,20 @@ export function makeLock(p: {
   return lockOf({
     logId: p.logId, application, release: version, components: p.components, source: p.release.spec.source ?? null, snapshot: snapshotOf(p.application.spec, p.files),
   });
+}
+
+/**
+ * Whether `runs` is the lock's: its digests, its way to deploy, and its files, besides which a directory may get the one override file
+ * of its environment.
+ */
+export function runsFitLock(runs: Runs, lock: Lock): boolean {
+  const { deployment, files } = lock.snapshot;
+  const same = (a: unknown, b: unknown): boolean => canonicalText(a) === canonicalText(b);
+  // A Compose file is not shipped as it is: what is rendered of it is.
+  const rendered = deployment.type === 'compose' ? deployment.compose : null;
+  const own = new Set(files.filter((file) => file.path !== rendered).map(canonicalText));
+  const shipped = new Set(runs.files.map(canonicalText));
+  const complete = shipped.size === runs.files.length && [...own].every((file) => shipped.has(file));
+  const more = runs.files.length - own.size;
+  return same(runs.components, lock.components) && same(runs.deployment, deployment) && runs.release === lock.release && complete && more <= (deployment.type === 'directory' ? 1 : 0);
 }

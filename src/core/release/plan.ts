@@ -39,8 +39,8 @@ export function makePlan(input: PlanInput): PlanResult {
   if (workflow === null) return invalid('the workflow that applies is not in force');
   const rendered = input.operation === 'remove' ? { ok: true as const, runs: null, artifacts: [] } : renderRuns(input);
   if (!rendered.ok) return rendered;
-  const type = rendered.runs === null ? null : rendered.runs.deployment['type'] === 'compose' ? 'compose_host' : 'directory_host';
-  const targets = matchingTargets(input, application, type);
+  const type = targetTypeOf(rendered.runs);
+  const targets = targetsFor(input.state, { environment: input.environment, application, type });
   if (targets.length === 0) return invalid(`no target in force names environment ${input.environment} and application ${input.application} and fits its placement`);
   if (targets.length > limits.targetsPerPlan) return invalid(`${targets.length} targets are more than the limit of ${limits.targetsPerPlan}`);
   const plan: Plan = { type: 'stella/plan/v1', operation: input.operation, runs: rendered.runs, workflow, targets };
@@ -49,11 +49,21 @@ export function makePlan(input: PlanInput): PlanResult {
   };
 }
 
-/** A target is used if it names environment and application (T17), fits the placement, and can take this kind of deployment. */
-function matchingTargets(input: PlanInput, application: DocumentOf<'Application'>, type: TargetSpec['type'] | null): readonly PlanTarget[] {
+/** The type of target that can take it; null for a removal. */
+export function targetTypeOf(runs: Runs | null): TargetSpec['type'] | null {
+  return runs === null ? null : runs.deployment['type'] === 'compose' ? 'compose_host' : 'directory_host';
+}
+
+/**
+ * The targets of a plan, sorted by name: those in force that name environment and application (T17), fit the placement, and can
+ * take this kind of deployment.
+ * @param of.type null for a removal, which asks every target
+ */
+export function targetsFor(state: LogState, of: { readonly environment: string; readonly application: DocumentOf<'Application'>; readonly type: TargetSpec['type'] | null }): readonly PlanTarget[] {
+  const { environment, application, type } = of;
   const wanted = Object.entries(application.spec.placement?.matchLabels ?? {});
-  return allInForce(input.state, 'Target')
-    .filter(({ spec }) => spec.environments.includes(input.environment) && spec.applications.includes(input.application))
+  return allInForce(state, 'Target')
+    .filter(({ spec }) => spec.environments.includes(environment) && spec.applications.includes(application.metadata.name))
     .filter(({ spec }) => (type === null || spec.type === type) && wanted.every(([label, value]) => spec.labels?.[label] === value))
     .map(({ metadata, spec }) => ({ name: metadata.name, type: spec.type, agent: spec.agent, connection: spec.connection as JsonObject }));
 }
