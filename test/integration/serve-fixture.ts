@@ -7,7 +7,7 @@ import type { World } from '../fakes/world.ts';
 export const environment = { PATH: process.env['PATH'], HOME: process.env['HOME'], STELLA_ENV: 'test', HOOK_SECRET: 'between us' };
 
 /** A configuration as a user writes it, for the repository of a test world. Ports are free ones. */
-export async function serverConfig(world: World, more: string = '', variables: Readonly<Record<string, string>> = {}): Promise<ServerConfig> {
+export async function serverConfig(world: World, variables: Readonly<Record<string, string>> = {}): Promise<ServerConfig> {
   const keys = join(world.folder, 'server-keys');
   await mkdir(keys, { recursive: true });
   await writeFile(join(keys, 'decisions.pem'), world.keys.decisions.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
@@ -23,7 +23,7 @@ webhook: { secretRef: env:HOOK_SECRET }
 layouts: { images: images }
 pollSeconds: 1
 storage: { driver: inmemory, objectStore: seed-fs }
-${more}`;
+`;
   const outcome = parseServerConfig(text, { ...environment, ...variables }, { folder: world.folder });
   if (!outcome.ok) throw new Error(JSON.stringify(outcome.problems));
   return outcome.config;

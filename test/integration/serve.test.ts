@@ -1,25 +1,34 @@
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { StartedServer } from '../../src/cli/compose/server.ts';
 import type { Condition } from '../../src/ports/ledger.ts';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { readEvidence } from '../../src/reconciler/read-evidence.ts';
+import { migratedDatabase } from '../contract/postgres-fixture.ts';
+import type { ScratchDatabase } from '../fakes/postgres.ts';
 import { doc, World } from '../fakes/world.ts';
 import { getJson, serverConfig, start } from './serve-fixture.ts';
 
 const within = { timeout: 20_000, interval: 50 };
 let world: World;
+let database: ScratchDatabase;
 let server: StartedServer | null = null;
 
+beforeEach(async () => {
+  database = await migratedDatabase();
+});
 afterEach(async () => {
   await server?.close();
   server = null;
   await world.close();
+  await database.drop();
 });
 
+const configure = (variables: Readonly<Record<string, string>> = {}) => serverConfig(world, { STORAGE__DRIVER: 'postgres', CONNECTIONSTRINGS__DEFAULT: database.url, ...variables });
+
 /** A new log with one server on it, after its first pass. */
-async function serving(more = ''): Promise<StartedServer> {
+async function serving(): Promise<StartedServer> {
   world = await World.create({ idle: true });
-  return (server = await settled(await start(await serverConfig(world, more), { createLog: true })));
+  return (server = await settled(await start(await configure(), { createLog: true })));
 }
 
 async function settled(started: StartedServer): Promise<StartedServer> {
@@ -54,7 +63,7 @@ test('the records and commits of a server verify with the pin alone', async () =
 
 test('a log that is missing is not begun by itself', async () => {
   world = await World.create({ idle: true });
-  server = await start(await serverConfig(world));
+  server = await start(await configure());
   await expect.poll(fault, within).toBe('LogMissing');
   expect(await evidenceTip()).toBeNull();
   expect(await getJson(server, '/readyz')).toMatchObject({ status: 503, body: { ready: false, reconciled: false, fault: 'LogMissing' } });
@@ -65,19 +74,30 @@ test('a server that is started again goes on with the log, and writes nothing tw
   const before = await evidenceTip();
   await first.close();
   await world.commit([doc('Configuration', 'dev/shop', { variables: { A: 'b' } })], { by: world.people.alice });
-  server = await settled(await start(await serverConfig(world)));
+  server = await settled(await start(await configure()));
   expect(server.reconciler.state?.size).toBe(3);
   expect(await world.repository.git(['rev-list', '--count', `${before ?? ''}..stella/evidence`])).toBe('1');
 });
 
-test('a push into a repository on this machine wakes the server without a poll', async () => {
-  await serving('tagPollSeconds: 3600');
-  const idle = await start(await serverConfig(world, '', { STELLA_POLL_SECONDS: '3600', STELLA_DATA_FOLDER: `${world.folder}/slow` })).catch((cause: unknown) => cause);
-  await server?.close();
-  server = idle as StartedServer;
-  await settled(server);
+test('a push into a repository on this machine wakes the server long before it would poll', async () => {
+  world = await World.create({ idle: true });
+  server = await settled(await start(await configure({ STELLA_POLL_SECONDS: '3600' }), { createLog: true }));
   const commit = await world.commit([doc('Configuration', 'dev/shop', { variables: { A: 'b' } })], { by: world.people.alice });
   await expect.poll(() => server?.reconciler.state?.tip?.commit, within).toBe(commit);
+});
+
+test('a server that was killed in the middle of its first passes is followed by one that agrees with its log', async () => {
+  world = await World.create({ idle: true });
+  const killed = await start(await configure(), { createLog: true });
+  await killed.close();
+  server = await settled(await start(await configure(), { createLog: true }));
+  expect(server.reconciler.state?.size).toBe(2);
+});
+
+test('a server with a database of its own in memory needs nothing but its repository', async () => {
+  world = await World.create({ idle: true });
+  server = await settled(await start(await serverConfig(world), { createLog: true }));
+  expect(await getJson(server, '/readyz')).toMatchObject({ status: 200 });
 });
 
 test('a target branch that was forced elsewhere stops the server until the old history is back', async () => {
@@ -119,6 +139,6 @@ test('a push that the remote refuses is tried again, and what was to be recorded
 
 test('a server with another pin than the repository does not start', async () => {
   world = await World.create({ idle: true });
-  const config = await serverConfig(world, '', { STELLA_GENESIS: `sha256:${'0'.repeat(64)}` });
+  const config = await configure({ STELLA_GENESIS: `sha256:${'0'.repeat(64)}` });
   await expect(start(config, { createLog: true })).rejects.toMatchObject({ code: 'GenesisMismatch' });
 });
