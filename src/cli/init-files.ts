@@ -48,13 +48,18 @@ function principal({ name, publicKey }: Person): string {
   return `# A person is who holds these keys; names and addresses in commits decide nothing.
 ${head('Principal', name)}  type: person
   keys:
-    - key: ${publicKey}
+    - key: ${yamlText(publicKey)}
       status: active
   roles:
     # maintainer changes protected documents, approver approves promotions. A role may be bound to environments and applications.
     - role: maintainer
     - role: approver
 `;
+}
+
+/** The comment behind a key may hold anything. */
+function yamlText(line: string): string {
+  return /^[A-Za-z0-9@.+/= _-]+$/.test(line) ? line : JSON.stringify(line);
 }
 
 function environment(name: string, description: string, index: number, plan: InitPlan): string {

@@ -57,7 +57,7 @@ async function printResult(stdout: Writable, form: OutputForm, value: unknown, t
     stdout.write(`${JSON.stringify(value, null, 2)}\n`);
   } else {
     const { stringify } = await import('yaml');
-    stdout.write(stringify(JSON.parse(JSON.stringify(value)), { lineWidth: 0 }));
+    stdout.write(stringify(JSON.parse(JSON.stringify(value)), { lineWidth: 0, aliasDuplicateObjects: false }));
   }
 }
 

@@ -40,7 +40,7 @@ export function writeRepository(plan: RepositoryPlan): WrittenRepository {
     documents.push(...parseAll(plan.parser, path, written));
   }
   const { root, pin } = makeGenesis({ id: plan.id, rules: plan.rules, documents });
-  const text = stringify(root, { lineWidth: 0 });
+  const text = stringify(root, { lineWidth: 0, aliasDuplicateObjects: false });
   const comment = (plan.rootComment ?? '').split('\n').filter((line) => line !== '').map((line) => `# ${line}\n`).join('');
   files.set(ROOT_PATH, `${comment}${text}`);
   parseAll(plan.parser, ROOT_PATH, `${comment}${text}`);
@@ -73,7 +73,7 @@ export function editYaml(text: string, changes: readonly { readonly path: readon
   const document: Document = parseDocument(text, { keepSourceTokens: true });
   for (const { path, value } of changes) {
     if (value === undefined) document.deleteIn(path);
-    else if (typeof value === 'object') document.setIn(path, document.createNode(value));
+    else if (typeof value === 'object') document.setIn(path, document.createNode(value, { aliasDuplicateObjects: false }));
     else setScalar(document, path, value);
   }
   return document.toString({ lineWidth: 0 });

@@ -163,7 +163,7 @@ type Delivered = { readonly path: string } & Partial<Published>;
 
 async function deliver({ context, clone, repository, principal }: Desk, document: DocumentOf<'Approval'>): Promise<Delivered> {
   const { stringify } = await import('yaml');
-  const text = stringify(document, { lineWidth: 0 });
+  const text = stringify(document, { lineWidth: 0, aliasDuplicateObjects: false });
   const path = approvalPath(document);
   if (flagOption(context.values, 'file')) {
     await clone.writeText(`${repository.folder}/${path}`, text);
