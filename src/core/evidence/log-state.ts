@@ -150,10 +150,11 @@ export function inForceOf<K extends Kind>(state: LogState, kind: K, name: string
   return entry === undefined ? null : (entry.document as unknown as DocumentOf<K>);
 }
 
-/** All documents of one kind in force, sorted by name. */
+const kindOf = (entry: InForce): Kind => entry.kind;
+
+/** All documents of one kind in force, sorted by name. Costs what there is of this kind: every decision asks for some kinds with few documents. */
 export function allInForce<K extends Kind>(state: LogState, kind: K): readonly DocumentOf<K>[] {
-  const found: DocumentOf<K>[] = [];
-  for (const entry of state.inForce.values()) if (entry.kind === kind) found.push(entry.document as unknown as DocumentOf<K>);
+  const found = (state.inForce.grouped(kindOf).get(kind) ?? []).map((entry) => entry.document as unknown as DocumentOf<K>);
   return found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
 }
 

@@ -18,6 +18,8 @@ function spread(key: string): number {
 export class BucketMap<V> {
   readonly #root: readonly (Branch<V> | undefined)[];
   readonly size: number;
+  /** The last grouping: derived from what never changes, so it is no state. */
+  #grouped: { readonly by: (value: V) => string; readonly groups: ReadonlyMap<string, readonly V[]> } | null = null;
 
   private constructor(root: readonly (Branch<V> | undefined)[], size: number) {
     this.#root = root;
@@ -60,6 +62,15 @@ export class BucketMap<V> {
 
   *values(): Generator<V> {
     for (const [, value] of this.entries()) yield value;
+  }
+
+  /**
+   * Values by what `groupOf` says of them, each group in the order of `values`. Costs what there is once, and nothing when asked again with
+   * the same function.
+   */
+  grouped(groupOf: (value: V) => string): ReadonlyMap<string, readonly V[]> {
+    if (this.#grouped?.by !== groupOf) this.#grouped = { by: groupOf, groups: Map.groupBy(this.values(), groupOf) };
+    return this.#grouped.groups;
   }
 
   #replace(key: string, edit: (bucket: Map<string, V>) => void, growth: number): BucketMap<V> {
