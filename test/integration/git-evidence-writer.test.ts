@@ -89,6 +89,18 @@ describe.each(['sha1', 'sha256'] as const)('appending to an evidence branch of a
     expect(await repository.git(['ls-tree', '-r', third])).toBe('');
     expect(await repository.git(['fsck', '--strict'])).toBe('');
   });
+
+  it('writes an append of very many files as one pack that fsck finds strict', async () => {
+    const { repository, branch } = await setUp(format);
+    const content = (i: number): string => `${i} `.repeat(i % 7 === 0 ? 3_000 : i % 90);
+    const files = Object.fromEntries(Array.from({ length: 1_200 }, (_, i) => [recordPath(i), content(i)]));
+    const first = commitOf(await branch.append(request(null, files)));
+    const second = commitOf(await branch.append(request(first, { [recordPath(1_200)]: 'one more' })));
+    expect((await repository.git(['ls-tree', '-r', '--name-only', second])).split('\n')).toEqual([...Object.keys(files), recordPath(1_200)]);
+    for (const i of [0, 7, 1_199]) expect(await repository.git(['show', `${first}:${recordPath(i)}`])).toBe(content(i).trim());
+    expect(await repository.git(['fsck', '--strict', '--full'])).toBe('');
+    expect((await readdir(join(repository.folder, 'objects', 'pack'))).map((name) => name.replace(/[0-9a-f]{40,}/, 'X')).sort()).toEqual(['pack-X.idx', 'pack-X.pack']);
+  });
 });
 
 describe('appending', () => {

@@ -6,8 +6,9 @@ import type { AppendOutcome, EvidenceAppend, EvidenceBranch, EvidenceWriter } fr
 import { EvidenceTrees } from './evidence-tree.ts';
 import { findGitFolder, gitCommand, type GitFolder, type GitSettings } from './git-folder.ts';
 import { parseRefName } from './hardened-git.ts';
-import { writeLooseObjects } from './loose-objects.ts';
+import { writeLooseObjects, type NewObject } from './loose-objects.ts';
 import { ObjectStore, objectIdOf } from './object-store.ts';
+import { writePack } from './pack-file.ts';
 import { RefUpdater, type RefMove } from './ref-updater.ts';
 
 /**
@@ -20,25 +21,30 @@ export async function openEvidenceWriter(path: string, settings: GitSettings): P
   const objects = new ObjectStore(folder.objectFormat, command);
   const refs = new RefUpdater(folder, objects, command);
   return {
-    openBranch: (ref) => new NativeEvidenceBranch(parseRefName(ref), folder, objects, refs),
+    openBranch: (ref) => new NativeEvidenceBranch(parseRefName(ref), { folder, settings }, objects, refs),
     close: async () => void (await Promise.all([objects.close(), refs.close()])),
   };
 }
 
+/** From this many objects on an append becomes a pack: few packs, since every one makes every look-up dearer, but no fsync for each of thousands. */
+const PACKED_OBJECTS = 500;
+
+type Place = { readonly folder: GitFolder; readonly settings: GitSettings };
+
 class NativeEvidenceBranch implements EvidenceBranch {
   readonly ref: string;
-  readonly #folder: GitFolder;
+  readonly #place: Place;
   readonly #objects: ObjectStore;
   readonly #refs: RefUpdater;
   readonly #trees: EvidenceTrees;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(ref: string, folder: GitFolder, objects: ObjectStore, refs: RefUpdater) {
+  constructor(ref: string, place: Place, objects: ObjectStore, refs: RefUpdater) {
     this.ref = ref;
-    this.#folder = folder;
+    this.#place = place;
     this.#objects = objects;
     this.#refs = refs;
-    this.#trees = new EvidenceTrees(folder.objectFormat, objects);
+    this.#trees = new EvidenceTrees(place.folder.objectFormat, objects);
   }
 
   append(request: EvidenceAppend): Promise<AppendOutcome> {
@@ -55,16 +61,24 @@ class NativeEvidenceBranch implements EvidenceBranch {
     // Looked at first so that a lost race writes nothing; decided by the compare-and-swap at the end.
     const actual = await this.#refs.read(this.ref);
     if (actual !== parent) return { ok: false, code: 'RefMoved', actual };
-    const format = this.#folder.objectFormat;
+    const format = this.#place.folder.objectFormat;
     const blobs = files.map(({ bytes }) => ({ type: 'blob' as const, bytes }));
     const puts = files.map(({ path, bytes }) => ({ path, blob: objectIdOf(format, 'blob', bytes) as BlobId }));
     const { root, trees } = await this.#trees.change(parent === null ? null : await this.#treeOf(parent), puts, deletes);
     const bytes = await signedCommit(root, request, format === 'sha1' ? 'gpgsig' : 'gpgsig-sha256');
     // All in one go, so that the disk is waited for once: nothing leads to them before the branch moves.
-    await writeLooseObjects(join(this.#folder.commonFolder, 'objects'), format, [...blobs, ...trees, { type: 'commit', bytes }]);
+    await this.#write([...blobs, ...trees, { type: 'commit', bytes }]);
     const commit = objectIdOf(format, 'commit', bytes) as CommitId;
     const moved = await this.#refs.move(this.ref, parent, commit);
     return moved.ok ? { ok: true, commit, tree: root } : moved;
+  }
+
+  async #write(objects: readonly NewObject[]): Promise<void> {
+    const { folder, settings } = this.#place;
+    const { commonFolder, objectFormat: format } = folder;
+    const objectsFolder = join(commonFolder, 'objects');
+    if (objects.length < PACKED_OBJECTS) return writeLooseObjects(objectsFolder, format, objects);
+    await writePack({ objectsFolder, format, git: (args) => settings.commands.run(gitCommand(settings, args, { gitFolder: folder.gitFolder })) }, objects);
   }
 
   async #treeOf(commit: CommitId): Promise<TreeId> {
