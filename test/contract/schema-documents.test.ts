@@ -68,7 +68,7 @@ const codes = (kind: Kind, value: unknown): readonly string[] => {
 const specCodes = (kind: Kind, spec: unknown): readonly string[] => codes(kind, documentWith(kind, spec));
 
 describe('the schemas', () => {
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.json'));
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.json') && name !== 'openapi.json');
 
   it.each(files)('%s is a JSON Schema 2020-12 in strict mode, with the id of its place', (name) => {
     const ajv = createAjv({ validateSchema: true });

@@ -43,12 +43,12 @@ export async function openStage(options: Options): Promise<Stage> {
   }
 }
 
-type Paths = { readonly keys: string; readonly origin: string; readonly images: string; readonly targets: string; readonly agent: string; readonly data: string };
+type Paths = { readonly keys: string; readonly origin: string; readonly images: string; readonly targets: string; readonly agent: string; readonly server: string };
 
 async function build(options: Options, closers: (() => Promise<void>)[], close: () => Promise<void>): Promise<Stage> {
   const at = (name: string): string => join(options.folder, name);
-  const paths: Paths = { keys: at('keys'), origin: at('origin.git'), images: at('images'), targets: at('targets'), agent: at('agent'), data: at('data') };
-  for (const folder of [paths.keys, paths.images, paths.targets, paths.agent, paths.data]) await mkdir(folder, { recursive: true, mode: 0o700 });
+  const paths: Paths = { keys: at('keys'), origin: at('origin.git'), images: at('images'), targets: at('targets'), agent: at('agent'), server: at('server') };
+  for (const folder of [paths.keys, paths.images, paths.targets, paths.agent, paths.server]) await mkdir(folder, { recursive: true, mode: 0o700 });
   const environment = cleanEnvironment(options);
   const [keys, identity] = await Promise.all([makeKeys(paths.keys, environment), agentIdentity(paths.agent, environment), makeImages(paths.images)]);
   const { files, pin } = await declarations(paths, keys, identity);
@@ -162,11 +162,11 @@ async function configure(clone: string, person: Person, paths: Paths, pin: Diges
 
 function serverConfig(paths: Paths, keys: DemoKeys, pin: Digest): ServerConfig {
   const file = {
-    repository: { url: paths.origin }, genesis: pin, dataFolder: paths.data, keys: { decisions: keys.decisionsFile, evidenceCommits: keys.commitsFile, agentCa: keys.agentCaFile },
+    repository: { url: paths.origin }, genesis: pin, dataFolder: paths.server, keys: { decisions: keys.decisionsFile, evidenceCommits: keys.commitsFile, agentCa: keys.agentCaFile },
     http: { port: 0 }, agents: { channelPort: 0, enrolmentPort: 0, serverNames: ['localhost'] }, pollSeconds: 1, tagPollSeconds: 1, offline: true, layouts: { images: paths.images },
     storage: { driver: 'inmemory', objectStore: 'seed-fs' },
   };
-  const parsed = parseServerConfig(JSON.stringify(file), { STELLA_ENV: 'development' }, { folder: paths.data });
+  const parsed = parseServerConfig(JSON.stringify(file), { STELLA_ENV: 'development' }, { folder: paths.server });
   if (!parsed.ok) throw new DemoFailure(parsed.problems.map((p) => `${p.setting}: ${p.message}`).join('\n'));
   return parsed.config;
 }
@@ -184,7 +184,7 @@ async function startAgentProcess(server: StartedServer, paths: Paths, pin: Diges
   const token = await server.issueEnrolmentToken(AGENT);
   const enrolled = await stella(paths.agent, ['agent', 'enrol', '--server', `localhost:${server.enrolmentPort}`, '--token', token, '--genesis', pin, '--folder', paths.agent, '--name', AGENT], environment);
   if (enrolled.exitCode !== 0) throw new DemoFailure(`stella agent enrol says: ${enrolled.stderr}${enrolled.stdout}`);
-  const args = ['agent', 'run', '--folder', paths.agent, '--name', AGENT, '--server', `localhost:${server.channelPort}`, '--layout', `images=${paths.images}`];
+  const args = ['agent', 'run', '--folder', paths.agent, '--name', AGENT, '--layout', `images=${paths.images}`];
   const child = spawn(process.execPath, [LAUNCHER, ...args], { cwd: paths.agent, env: environment as NodeJS.ProcessEnv, stdio: ['ignore', 'pipe', 'pipe'] });
   const lines: string[] = [];
   // What it says is for the message when it ends early; orders wait for it to connect.
