@@ -16,9 +16,9 @@ const DEFAULT_RECORDS = 50;
 const paged = <T>({ items, total, page, pageSize }: Page<T>): object => ({ data: items, meta: { total, page, pageSize } });
 const listed = <T>(items: readonly T[]): object => ({ data: items, meta: { total: items.length } });
 
-function found<T>(value: T | null | undefined, what: string): { readonly data: T } {
+function found<T>(value: T | null | undefined, what: string): T {
   if (value === null || value === undefined) throw new Problem('NotFound', `there is no ${what}`);
-  return { data: value };
+  return value;
 }
 
 export const readReleases: Read = async (context, { reader }) => {
@@ -30,7 +30,7 @@ export const readReleases: Read = async (context, { reader }) => {
 
 export const readRelease: Read = async (context, { reader }, id) => {
   queryOf(context, []);
-  return found(await reader.release(id), 'such release');
+  return { data: found(await reader.release(id), 'such release') };
 };
 
 export const readEnvironments: Read = async (context, { reader }) => {
@@ -40,7 +40,7 @@ export const readEnvironments: Read = async (context, { reader }) => {
 
 export const readEnvironment: Read = async (context, { reader }, id) => {
   queryOf(context, []);
-  return found((await reader.environments()).find(({ name }) => name === id), 'such environment');
+  return { data: found((await reader.environments()).find(({ name }) => name === id), 'such environment') };
 };
 
 export const readPromotions: Read = async (context, { reader }) => {
@@ -51,7 +51,7 @@ export const readPromotions: Read = async (context, { reader }) => {
 
 export const readPromotion: Read = async (context, { reader }, id) => {
   queryOf(context, []);
-  return found(await reader.promotion(id), 'such promotion');
+  return { data: found(await reader.promotion(id), 'such promotion') };
 };
 
 export const readEvidence: Read = async (context, { reader }) => {
@@ -67,8 +67,8 @@ export const readEvidence: Read = async (context, { reader }) => {
 export const readRecord: Read = async (context, { reader }, id) => {
   queryOf(context, []);
   const record = /^\d{1,15}$/.test(id) ? await reader.record(Number(id)) : null;
-  const { data } = found(record, 'such record');
-  return { data: { ...data, envelope: encodeBase64(data.envelope) } };
+  const one = found(record, 'such record');
+  return { data: { ...one, envelope: encodeBase64(one.envelope) } };
 };
 
 export const readConditions: Read = async (context, { reader }) => {

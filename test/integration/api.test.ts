@@ -23,7 +23,7 @@ const RECONCILED: LoopStatus = { passes: 1, failures: 0, failuresInRow: 0, recor
 
 let postgres: ScratchPostgres;
 let storage: Storage;
-let served: Listening[] = [];
+const served: Listening[] = [];
 
 beforeAll(async () => {
   postgres = await startPostgres();

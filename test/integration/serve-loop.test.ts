@@ -86,7 +86,7 @@ describe('a loop', () => {
     expect(loop.status).toMatchObject({ passes: 3, records: 5 });
   });
 
-  test('goes on with polling should passes never stop writing', async () => {
+  test('goes on with polling when passes never stop writing', async () => {
     const { loop, clock } = looping(Array.from({ length: 500 }, () => ({ ...GOOD, records: 1 })));
     loop.start();
     for (let turn = 0; turn < 20; turn++) await quiet();
