@@ -117,7 +117,7 @@ ${who}
 }
 
 /** The configuration of the server that goes with the repository. */
-export function serverConfiguration(p: { readonly repository: string; readonly pin: string; readonly imagesFolder: string }): string {
+export function serverConfiguration(p: { readonly repository: string; readonly pin: string; readonly imagesFolder: string; readonly dataFolder: string }): string {
   return `# Configuration of \`stella serve --config <this file>\`. Relative paths are taken from the folder of this file.
 # Every setting may come from the environment instead: repository.url is STELLA_REPOSITORY__URL.
 
@@ -129,8 +129,9 @@ repository:
 # The log that this server keeps and trusts. It stands here and not in the repository: that is what makes it a pin.
 genesis: ${p.pin}
 
-# The database and the copy of the repository. Both can be lost: Git holds everything.
-dataFolder: ./data
+# The database and the copy of the repository. Both can be lost: Git holds everything. Not beside the keys: a database of our own runs
+# under an account that may not look into their folder.
+dataFolder: ${JSON.stringify(p.dataFolder)}
 
 # Three keys for three purposes. Whoever has them can write evidence, and still cannot approve anything.
 keys:

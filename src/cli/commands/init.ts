@@ -54,7 +54,7 @@ Exit codes: 0 written, 2 error; nothing that exists is ever overwritten.`,
   run,
 };
 
-type Places = { readonly folder: string; readonly keysFolder: string; readonly targetsFolder: string; readonly imagesFolder: string };
+type Places = { readonly folder: string; readonly keysFolder: string; readonly targetsFolder: string; readonly imagesFolder: string; readonly dataFolder: string };
 type Team = { readonly people: readonly Person[]; readonly alone: boolean; readonly key: PersonalKey };
 type Done = Places & { readonly pin: Digest; readonly alone: boolean; readonly principal: string; readonly configuration: string; readonly commit: string | null; readonly files: readonly string[] };
 
@@ -83,7 +83,7 @@ function placesIn(context: CommandContext): Places {
   const beside = (what: string): string => join(dirname(folder), `${basename(folder)}-${what}`);
   const keysFolder = resolve(context.cwd, textOption(context.values, 'keys-folder') ?? beside('keys'));
   if (`${keysFolder}${sep}`.startsWith(`${folder}${sep}`)) throw usageError('The keys of the server do not belong into the repository: name another --keys-folder.', command);
-  return { folder, keysFolder, targetsFolder: beside('targets'), imagesFolder: beside('images') };
+  return { folder, keysFolder, targetsFolder: beside('targets'), imagesFolder: beside('images'), dataFolder: beside('data') };
 }
 
 async function demandRoom(init: InitParts, { folder, keysFolder }: Places): Promise<void> {
@@ -143,7 +143,7 @@ async function write(context: CommandContext, init: InitParts, places: Places, t
   demandClean(parser, files);
   await init.writeNew(places.folder, files);
   const configuration = join(places.keysFolder, 'stella-server.yaml');
-  await init.writeNew(places.keysFolder, new Map([['stella-server.yaml', serverConfiguration({ repository: places.folder, pin, imagesFolder: places.imagesFolder })]]));
+  await init.writeNew(places.keysFolder, new Map([['stella-server.yaml', serverConfiguration({ repository: places.folder, pin, imagesFolder: places.imagesFolder, dataFolder: places.dataFolder })]]));
   const principal = team.people[0]?.name ?? '';
   const commit = await firstCommit(context, init, places, { pin, key: team.key, principal, files: [...files.keys()] });
   return { ...places, pin, alone: team.alone, principal, configuration, commit, files: [...files.keys()] };

@@ -3,7 +3,7 @@ import { BucketMap } from '../../../src/core/model/bucket-map.ts';
 import { digestOfBytes, type Digest } from '../../../src/core/model/digest.ts';
 import { documentDigest, documentKey, type AnyDocument, type DocumentOf, type SpecOf } from '../../../src/core/model/documents.ts';
 import { preimageDigest } from '../../../src/core/model/preimages.ts';
-import { initialState, type LogState } from '../../../src/core/evidence/log-state.ts';
+import { initialState, type InForce, type LogState } from '../../../src/core/evidence/log-state.ts';
 import { makeLock, wantedBy } from '../../../src/core/release/lock.ts';
 import { makePlan, type PlanInput } from '../../../src/core/release/plan.ts';
 import { parseComposeFile } from '../../../src/adapters/yaml/parse-compose.ts';
@@ -20,7 +20,7 @@ function target(name: string, change: Partial<SpecOf['Target']> = {}): AnyDocume
 
 function stateWith(documents: readonly AnyDocument[]): LogState {
   const state = initialState(ROOT, LOG);
-  const inForce = BucketMap.from(documents.map((d) => [documentKey(d.kind, d.metadata.name), { kind: d.kind, name: d.metadata.name, digest: documentDigest(d), document: d, seq: 1, tip: null }] as const));
+  const inForce = BucketMap.from<InForce>(documents.map((d) => [documentKey(d.kind, d.metadata.name), { kind: d.kind, name: d.metadata.name, digest: documentDigest(d), document: d, seq: 1, tip: null }] as const));
   return { ...state, inForce };
 }
 
