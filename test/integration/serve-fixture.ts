@@ -29,8 +29,8 @@ storage: { driver: inmemory, objectStore: seed-fs }
   return outcome.config;
 }
 
-export function start(config: ServerConfig, options: { readonly createLog?: boolean } = {}): Promise<StartedServer> {
-  return startServer(config, { now: () => new Date(), log: () => undefined, environment, pid: process.pid, version: '0.0.0-test', createLog: options.createLog ?? false });
+export function start(config: ServerConfig, options: { readonly createLog?: boolean; readonly environment?: Readonly<Record<string, string | undefined>> } = {}): Promise<StartedServer> {
+  return startServer(config, { now: () => new Date(), log: () => undefined, environment: options.environment ?? environment, pid: process.pid, version: '0.0.0-test', createLog: options.createLog ?? false });
 }
 
 export async function getJson(server: StartedServer, path: string): Promise<{ readonly status: number; readonly body: Record<string, unknown> }> {
