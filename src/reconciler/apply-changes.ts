@@ -24,15 +24,23 @@ import type { Pass } from './pass.ts';
 /** A signed commit that carries `Stella-Change`, and the change that it speaks of. */
 export type ChangeCommit = { readonly commit: CommitId; readonly raw: Uint8Array; readonly observedAt: string; readonly named: readonly Digest[]; readonly documents: readonly { readonly key: DocumentKey; readonly kind: ProtectedChange['kind']; readonly name: string; readonly to: Digest | null }[] };
 
-/** Commits after `from` with the trailer, each with the protected documents that it changed itself. */
-export async function findChangeCommits(pass: Pass, from: CommitId | null, observedAt: string): Promise<readonly ChangeCommit[]> {
+/** A tip of the target branch as the log recorded it. */
+export type SeenTip = { readonly commit: CommitId; readonly observedAt: string };
+
+const TRAILER = Buffer.from('Stella-Change: ');
+
+/**
+ * Commits after `from` with the trailer, each with the protected documents that it changed itself.
+ * @param tips recorded after `from`, oldest first; the last is the pass's. A commit is observed with the first that reaches it.
+ */
+export async function findChangeCommits(pass: Pass, from: CommitId | null, tips: readonly SeenTip[]): Promise<readonly ChangeCommit[]> {
   if (from === pass.tip) return [];
   const entries = await pass.reader.log(from, pass.tip, limits.historyCommits);
   const raw = await pass.reader.readCommits(entries.map((e) => e.commit));
   const found: ChangeCommit[] = [];
   for (const { commit, parents } of entries) {
     const object = raw.get(commit);
-    if (object?.ok !== true) continue;
+    if (object?.ok !== true || !Buffer.from(object.bytes).includes(TRAILER)) continue;
     const verified = verifyCommit(object.bytes, pass.reader.objectFormat, commit);
     const named = verified.signed ? parseTrailers(verified.commit.message).filter((t) => t.key === 'Stella-Change').map((t) => t.value) : [];
     // T26: a merge changes no protected document by its trailer; its parents speak for themselves.
@@ -43,9 +51,21 @@ export async function findChangeCommits(pass: Pass, from: CommitId | null, obser
     const documents = new Map<DocumentKey, ChangeCommit['documents'][number]>();
     for (const { parsed } of before) for (const d of parsed?.documents ?? []) note(documents, d.document, null);
     for (const { parsed } of after) for (const d of parsed?.documents ?? []) note(documents, d.document, d.digest);
-    found.push({ commit, raw: object.bytes, observedAt, named, documents: [...documents.values()] });
+    found.push({ commit, raw: object.bytes, observedAt: await firstSeen(pass, commit, tips), named, documents: [...documents.values()] });
   }
   return found;
+}
+
+/** Each tip descends from the one before it, or the pass had stalled (T25). */
+async function firstSeen(pass: Pass, commit: CommitId, tips: readonly SeenTip[]): Promise<string> {
+  let [low, high] = [0, tips.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const there = tips[middle];
+    if (there !== undefined && (await pass.reader.isAncestor(commit, there.commit))) high = middle;
+    else low = middle + 1;
+  }
+  return tips[low]?.observedAt ?? pass.batch.asOf;
 }
 
 function note(into: Map<DocumentKey, ChangeCommit['documents'][number]>, { kind, metadata: { name } }: AnyDocument, to: Digest | null): void {
@@ -54,45 +74,68 @@ function note(into: Map<DocumentKey, ChangeCommit['documents'][number]>, { kind,
 }
 
 type Proposal = { readonly digest: Digest; readonly changes: readonly ProtectedChange[]; readonly approvals: readonly ChangeApproval[] };
+/** What the log has about changes: proposals by approvals that lie in it, and the bytes of all of them, held for this pass. */
+type Observed = { readonly proposals: readonly Proposal[]; readonly bytes: ReadonlyMap<Digest, Uint8Array> };
 
 /**
  * Puts in force what its quorum approved and the tip holds (T15), until nothing more is entitled. What stays pending becomes
- * a condition that names the digest to approve.
+ * a condition that names the digest to approve. Costs what is proposed, once more for each change that waited for another.
  */
 export async function applyChanges(pass: Pass, commits: readonly ChangeCommit[]): Promise<void> {
+  const observed = await observedProposals(pass);
+  const raw = new Map(commits.map((c) => [digestOfBytes(c.raw), c.raw]));
   const refused = new Map<Digest, string>();
   for (let applied = true; applied; ) {
     applied = false;
-    for (const proposal of await proposalsIn(pass, commits)) {
-      const fault = await tryChange(pass, proposal, commits);
+    for (const proposal of proposalsIn(pass, commits, observed.proposals)) {
+      const fault = await tryChange(pass, proposal, { raw, bytes: observed.bytes });
       if (fault === null) applied = true;
       else refused.set(proposal.digest, fault);
-      if (applied) break;
     }
   }
   reportPending(pass, refused);
 }
 
-async function proposalsIn(pass: Pass, commits: readonly ChangeCommit[]): Promise<readonly Proposal[]> {
+async function observedProposals(pass: Pass): Promise<Observed> {
   const { batch } = pass;
   const { state } = batch;
+  const wanted = [...state.changeApprovals.values()].flat();
+  const bytes = new Map<Digest, Uint8Array>();
+  for (let i = 0; i < wanted.length; i += APPROVALS_PER_LOAD) {
+    const slice = wanted.slice(i, i + APPROVALS_PER_LOAD);
+    if (pass.evidenceTip !== null) await pass.artifacts.load(pass.evidenceTip, slice.filter((a) => batch.artifacts.get(a) === undefined));
+    for (const artifact of slice) {
+      const found = batch.lookup(artifact);
+      // What cannot be had stays missing: a rejection that is gone keeps its change out of force.
+      if (found !== undefined) bytes.set(artifact, found);
+    }
+  }
   const proposals = new Map<Digest, { changes: readonly ProtectedChange[]; approvals: ChangeApproval[] }>();
+  for (const [artifact, document] of bytes) {
+    const seen = state.approvals.get(artifact);
+    const approval = parseCanonicalJson(document) as DocumentOf<'Approval'> | undefined;
+    if (seen === undefined || approval?.spec.changes === undefined || seen.action !== 'approve') continue;
+    const changes = [...approval.spec.changes].sort((a, b) => compareText(a.kind, b.kind) || compareText(a.name, b.name));
+    if (changeDigest(state.logId, changes) !== seen.approves.digest) continue;
+    add(proposals, seen.approves.digest, changes, { carrier: 'embedded', principal: seen.principal, document: seen.document, artifact, observedAt: seen.observedAt });
+  }
+  return { proposals: sortedProposals(proposals), bytes };
+}
+
+const APPROVALS_PER_LOAD = 200;
+
+function proposalsIn(pass: Pass, commits: readonly ChangeCommit[], observed: readonly Proposal[]): readonly Proposal[] {
+  const { state } = pass.batch;
+  const proposals = new Map(observed.map((p) => [p.digest, { changes: p.changes, approvals: [...p.approvals] }]));
   for (const c of commits) {
     const changes = c.documents.map(({ kind, name, to }) => changeTo(state, kind, name, to)).filter((change) => change.from !== change.to);
     const digest = changes.length === 0 ? null : changeDigest(state.logId, changes);
     if (digest !== null && c.named.includes(digest)) add(proposals, digest, changes, commitApproval(pass, c));
   }
-  const artifacts = [...state.changeApprovals.values()].flat();
-  if (pass.evidenceTip !== null) await pass.artifacts.load(pass.evidenceTip, artifacts.filter((a) => batch.artifacts.get(a) === undefined));
-  for (const artifact of artifacts) {
-    const seen = state.approvals.get(artifact);
-    const bytes = batch.lookup(artifact);
-    const document = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as DocumentOf<'Approval'> | undefined);
-    if (seen === undefined || document?.spec.changes === undefined || seen.action !== 'approve') continue;
-    const changes = [...document.spec.changes].sort((a, b) => compareText(a.kind, b.kind) || compareText(a.name, b.name));
-    if (changeDigest(state.logId, changes) !== seen.approves.digest || listFault(state, changes) !== null) continue;
-    add(proposals, seen.approves.digest, changes, { carrier: 'embedded', principal: seen.principal, document: seen.document, artifact, observedAt: seen.observedAt });
-  }
+  return sortedProposals(proposals).filter(({ changes }) => listFault(state, changes) === null);
+}
+
+function sortedProposals(proposals: ReadonlyMap<Digest, Omit<Proposal, 'digest'>>): readonly Proposal[] {
   return [...proposals].map(([digest, p]) => ({ digest, ...p })).sort((a, b) => compareText(a.digest, b.digest));
 }
 
@@ -109,29 +152,42 @@ function commitApproval(pass: Pass, c: ChangeCommit): ChangeApproval | null {
   return { carrier: 'commit', principal: holder.principal.metadata.name, commit: c.commit, artifact: digestOfBytes(c.raw), observedAt: c.observedAt };
 }
 
-/** Adds the record when the change is entitled. @returns why not, or null when it is in force now */
-async function tryChange(pass: Pass, proposal: Proposal, commits: readonly ChangeCommit[]): Promise<string | null> {
+/** Bytes of commits that are not in the log yet, and of approvals that are. */
+type Material = { readonly raw: ReadonlyMap<Digest, Uint8Array>; readonly bytes: ReadonlyMap<Digest, Uint8Array> };
+
+/** Adds the record when the change is entitled. Whoever has no say costs little: the quorum is counted before the documents are checked. @returns why not, or null when it is in force now */
+async function tryChange(pass: Pass, proposal: Proposal, { raw, bytes }: Material): Promise<string | null> {
   const { batch, loaded } = pass;
-  const shape = listFault(batch.state, proposal.changes) ?? tipFault(loaded.state, proposal.changes) ?? policyFault(batch.state, loaded.state, proposal.changes);
+  const shape = listFault(batch.state, proposal.changes) ?? tipFault(loaded.state, proposal.changes);
   if (shape !== null) return shape;
-  const raw = new Map(commits.map((c) => [digestOfBytes(c.raw), c.raw]));
-  const lookup = (digest: Digest): Uint8Array | undefined => raw.get(digest) ?? batch.lookup(digest);
-  const ring = keyRingOf(allInForce(batch.state, 'Principal'));
-  const valid = proposal.approvals.filter((a) => changeApprover(a, proposal.digest, ring, lookup) !== null);
-  const approvals = [...new Map(valid.map((a) => [a.principal, a])).values()].sort((a, b) => compareText(a.principal, b.principal));
-  const predicate: ProtectedChangePredicate = { basis: 'quorum', changeDigest: proposal.digest, changes: proposal.changes, approvals, proposers: await proposersOf(pass, proposal.changes) };
+  const lookup = (digest: Digest): Uint8Array | undefined => raw.get(digest) ?? bytes.get(digest) ?? batch.lookup(digest);
+  const approvals = countedApprovals(pass, proposal, lookup);
+  const proposers = approvals.length === 0 ? NO_PROPOSERS : await proposersOf(pass, proposal.changes);
+  const predicate: ProtectedChangePredicate = { basis: 'quorum', changeDigest: proposal.digest, changes: proposal.changes, approvals, proposers: proposers.found };
   const documents = proposal.changes.flatMap((c) => (c.to === null ? [] : [preimageAtTip(loaded.state, c)]));
-  const trial = new Map(documents.map((bytes) => [digestOfBytes(bytes), bytes]));
-  const header = { seq: batch.state.size, commit: pass.tip } as Parameters<typeof applyProtectedChange>[1];
+  const trial = new Map(documents.map((document) => [digestOfBytes(document), document]));
+  const header = { seq: batch.state.size, commit: pass.tip, asOf: batch.asOf };
   const result = applyProtectedChange(batch.state, header, predicate, (digest) => trial.get(digest) ?? lookup(digest));
   if (!result.ok) return result.message;
-  for (const bytes of documents) batch.artifact(bytes);
-  for (const approval of approvals) {
-    const bytes = raw.get(approval.artifact);
-    if (bytes !== undefined) batch.artifact(bytes);
+  const policy = policyFault(batch.state, loaded.state, proposal.changes);
+  if (policy !== null) return policy;
+  for (const document of [...documents, ...proposers.raw]) batch.artifact(document);
+  for (const { artifact } of approvals) {
+    const found = raw.get(artifact);
+    if (found !== undefined) batch.artifact(found);
   }
+  batch.hold(bytes);
   batch.add({ type: 'protected-change', predicate });
   return null;
+}
+
+/** One approval for each person. Where the root lets no proposer count, the trailer in one's own commit is no approval (T15). */
+function countedApprovals({ batch }: Pass, { digest, approvals }: Proposal, artifact: (digest: Digest) => Uint8Array | undefined): readonly ChangeApproval[] {
+  const { state, asOf } = batch;
+  const ring = keyRingOf(allInForce(state, 'Principal'));
+  const { proposerCounts } = rootOf(state).spec;
+  const valid = approvals.filter((approval) => (proposerCounts || approval.carrier === 'embedded') && changeApprover({ approval, digest, ring, artifact, asOf }) !== null);
+  return [...new Map(valid.map((a) => [a.principal, a])).values()].sort((a, b) => compareText(a.principal, b.principal));
 }
 
 /** The tip holds each new document, and none of the deleted ones. */
@@ -168,13 +224,16 @@ function preimageAtTip(tip: DesiredState, change: ProtectedChange): Uint8Array {
   return documentPreimage(found.entry.document as unknown as AnyDocument);
 }
 
+type Proposers = { readonly found: ProtectedChangePredicate['proposers']; readonly raw: readonly Uint8Array[] };
+const NO_PROPOSERS: Proposers = { found: { people: [], unknown: 0, commits: [] }, raw: [] };
+
 /** Who changed these documents since they came into force; only asked where no proposer counts (T15). */
-async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Promise<ProtectedChangePredicate['proposers']> {
+async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Promise<Proposers> {
   const { batch } = pass;
-  if (rootOf(batch.state).spec.proposerCounts) return { people: [], unknown: 0, commits: [] };
+  if (rootOf(batch.state).spec.proposerCounts) return NO_PROPOSERS;
   const ring = keyRingOf(allInForce(batch.state, 'Principal'));
   const people = new Set<string>();
-  const used = new Map<CommitId, Digest>();
+  const used = new Map<CommitId, Uint8Array>();
   let unknown = 0;
   for (const { kind, name } of changes) {
     const key = documentKey(kind, name);
@@ -184,11 +243,11 @@ async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Pro
       const holder = verified.signed ? ring.get(verified.signer.fingerprint) : undefined;
       if (holder?.principal.spec.type === 'person') people.add(holder.principal.metadata.name);
       else unknown += 1;
-      used.set(commit, batch.artifact(raw));
+      used.set(commit, raw);
     }
   }
-  const commits = [...used].map(([commit, artifact]) => ({ commit, artifact })).sort((a, b) => compareText(a.commit, b.commit));
-  return { people: [...people].sort(compareText), unknown, commits };
+  const commits = [...used].map(([commit, raw]) => ({ commit, artifact: digestOfBytes(raw) })).sort((a, b) => compareText(a.commit, b.commit));
+  return { found: { people: [...people].sort(compareText), unknown, commits }, raw: [...used.values()] };
 }
 
 function reportPending(pass: Pass, refused: ReadonlyMap<Digest, string>): void {

@@ -35,6 +35,7 @@ export class LogBatch {
   readonly #context: { readonly commit: CommitId; readonly asOf: string; readonly engineVersion: string };
   readonly records: BatchRecord[] = [];
   readonly artifacts = new Map<Digest, Uint8Array>();
+  readonly #held = new Map<Digest, Uint8Array>();
   readonly #projections = new Map<string, Uint8Array>();
 
   constructor(state: LogState, signer: RecordSigner, lookup: (digest: Digest) => Uint8Array | undefined, context: { commit: CommitId; asOf: string; engineVersion: string }) {
@@ -69,7 +70,12 @@ export class LogBatch {
     return digest;
   }
 
-  readonly lookup = (digest: Digest): Uint8Array | undefined => this.artifacts.get(digest) ?? this.#lookup(digest);
+  /** Keeps bytes that lie in the log already at hand while the batch is built, whatever a shared cache gives away meanwhile. */
+  hold(bytes: ReadonlyMap<Digest, Uint8Array>): void {
+    for (const [digest, held] of bytes) this.#held.set(digest, held);
+  }
+
+  readonly lookup = (digest: Digest): Uint8Array | undefined => this.artifacts.get(digest) ?? this.#held.get(digest) ?? this.#lookup(digest);
 
   /** Signs and folds one record. @throws LogBatchError `RecordRefused` when our own fold refuses it: a fault of ours, nothing is pushed */
   add(body: RecordBody): EvidenceRecord {

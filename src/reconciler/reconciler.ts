@@ -15,7 +15,7 @@ import type { GitRemote } from '../ports/git-remote.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Signers } from '../ports/signing.ts';
 import { Agenda } from './agenda.ts';
-import { applyChanges, findChangeCommits, type ChangeCommit } from './apply-changes.ts';
+import { applyChanges, findChangeCommits, type ChangeCommit, type SeenTip } from './apply-changes.ts';
 import { ArtifactCache } from './artifact-cache.ts';
 import { Conditions, type ConditionReason } from './conditions.ts';
 import { Declarations, type Loaded } from './declarations.ts';
@@ -71,6 +71,8 @@ class Stalled extends Error {
   }
 }
 
+type ChangeCommits = { readonly upTo: CommitId; readonly found: readonly ChangeCommit[] };
+
 const TARGET = 'refs/stella/target';
 const EVIDENCE = 'refs/stella/evidence';
 const BRANCHES = 'refs/stella/approvals/';
@@ -89,7 +91,9 @@ export class Reconciler {
   readonly conditions = new Conditions();
   #writer: LogWriter | null = null;
   #loaded: Loaded | null = null;
-  #changeCommits: { readonly upTo: CommitId | null; readonly found: readonly ChangeCommit[] } | null = null;
+  #changeCommits: ChangeCommits | null = null;
+  /** Tips that the log had recorded when it was read. */
+  #recordedTips: readonly SeenTip[] = [];
   #tagsPolledAt = 0;
   #strangers = 0;
 
@@ -148,22 +152,25 @@ export class Reconciler {
     const branches = await this.#approvalBranches();
     const batch = writer.begin({ commit: tip, at: this.#parts.now() });
     const pass = this.#passOf(writer, batch, loaded, tip);
-    const again = await this.#runSteps(pass, branches);
+    const { again, changeCommits } = await this.#runSteps(pass, branches);
     await this.#publish(writer, batch);
+    // What was not pushed was not observed: its time would not be that of the record.
+    this.#changeCommits = changeCommits;
+    this.#recordedTips = [];
     this.#agenda.schedule(writer.state, this.#agenda.subjects);
     this.#agenda.done({ releases: again });
     await this.#follow(writer, loaded);
     await this.#removeHarvested(branches, writer.state);
   }
 
-  async #runSteps(pass: Pass, branches: readonly ApprovalBranch[]): Promise<readonly DocumentKey[]> {
+  async #runSteps(pass: Pass, branches: readonly ApprovalBranch[]): Promise<{ readonly again: readonly DocumentKey[]; readonly changeCommits: ChangeCommits }> {
     const { batch, tip, targetRef, conditions } = pass;
     if (batch.state.tip?.commit !== tip) batch.add({ type: 'observation', predicate: { type: 'tip', ref: targetRef, commit: tip } });
     const documents = [...approvalsOnTip(pass), ...branches.flatMap((b) => b.documents)];
     const seen = batch.records.length;
     this.#strangers += observeApprovals(pass, documents);
     this.#note(batch, seen);
-    await this.#judgeChanges(pass);
+    const changeCommits = await this.#judgeChanges(pass);
     const again = await lockReleases(pass, this.#agenda.releases);
     if (pass.pollTags) await pollTags(pass);
     this.#note(batch, seen);
@@ -171,19 +178,21 @@ export class Reconciler {
     for (const subject of this.#parts.executor?.needsRenewal() ?? []) this.#agenda.subjects.add(subject);
     await decideSubjects(pass, this.#agenda.subjects);
     reportDeclarations(pass, conditions);
-    return again;
+    return { again, changeCommits };
   }
 
   #note(batch: LogBatch, from: number): void {
     for (const { record } of batch.records.slice(from)) this.#agenda.addRecord(record);
   }
 
-  async #judgeChanges(pass: Pass): Promise<void> {
+  async #judgeChanges(pass: Pass): Promise<ChangeCommits> {
+    const { state, asOf } = pass.batch;
     const known = this.#changeCommits;
-    const from = known === null ? pass.batch.state.genesisTip : known.upTo;
-    const found = [...(known?.found ?? []), ...(await findChangeCommits(pass, from, pass.batch.asOf))];
-    this.#changeCommits = { upTo: pass.tip, found };
-    if (this.#agenda.policy || found.length > (known?.found.length ?? 0)) await applyChanges(pass, found);
+    const tip: SeenTip = { commit: pass.tip, observedAt: state.tip?.observedAt ?? asOf };
+    const added = await findChangeCommits(pass, known === null ? state.genesisTip : known.upTo, known === null ? [...this.#recordedTips, tip] : [tip]);
+    const found = [...(known?.found ?? []), ...added];
+    if (this.#agenda.policy || added.length > 0) await applyChanges(pass, found);
+    return { upTo: pass.tip, found };
   }
 
   #passOf(writer: LogWriter, batch: LogBatch, loaded: Loaded, tip: CommitId): Pass {
@@ -271,6 +280,7 @@ export class Reconciler {
     // What is not pushed is no evidence: the local branch follows the remote.
     if (local !== there) await evidence.branch.moveTo(local, there);
     for (const { record, envelope } of steps) this.#parts.onRecord?.({ record, envelope });
+    this.#recordedTips = steps.flatMap(({ record: { header, ...body } }) => (body.type === 'observation' && body.predicate.type === 'tip' ? [{ commit: body.predicate.commit, observedAt: header.asOf }] : []));
     await this.#catchUpMirror(steps, read.artifacts);
     this.#writer = new LogWriter(parts, read.state, there);
     return this.#writer;

@@ -4,7 +4,7 @@ import { isDigest, type Digest } from '../model/digest.ts';
 import { preimageDigest } from '../model/preimages.ts';
 import { applyProtectedChange } from '../trust/apply-change.ts';
 import { appStateOf, approvalKey, stateKey, type AppState, type Held, type LogState, type OpenRun } from './log-state.ts';
-import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
+import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, ProtectedChangePredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
 
 export type FoldCode =
   | 'SeqGap' | 'PrevMismatch' | 'OtherLog' | 'InForceMismatch' | 'TimeWentBack' | 'GenesisOrder' | 'GenesisMismatch' | 'ArtifactMissing' | 'ChangeNotEntitled'
@@ -60,7 +60,7 @@ function applyBody(state: LogState, record: EvidenceRecord, artifact: ArtifactLo
     case 'observation':
       return applyObservation(state, record.header, record.predicate, artifact);
     case 'protected-change':
-      return applyProtectedChange(state, record.header, record.predicate, artifact);
+      return observedFault(state, record.predicate) ?? applyProtectedChange(state, record.header, record.predicate, artifact);
     case 'release-lock':
       return applyLock(state, record.header, record.predicate);
     case 'promotion-decision':
@@ -68,6 +68,16 @@ function applyBody(state: LogState, record: EvidenceRecord, artifact: ArtifactLo
     case 'deployment-outcome':
       return applyOutcome(state, record.header, record.predicate);
   }
+}
+
+/** TRUST "Observed at": an approval was recorded before it is used, and that record says when. */
+function observedFault(state: LogState, p: ProtectedChangePredicate): FoldResult | null {
+  for (const approval of p.approvals) {
+    if (approval.carrier === 'embedded' && state.approvals.get(approval.artifact)?.observedAt !== approval.observedAt) {
+      return refuse('ApprovalUnobserved', `a change uses approval ${approval.artifact}, which no earlier record observed then`);
+    }
+  }
+  return null;
 }
 
 function applyObservation(state: LogState, header: RecordHeader, seen: Observation, artifact: ArtifactLookup): FoldResult {

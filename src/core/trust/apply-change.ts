@@ -2,7 +2,7 @@ import { verifyCommit } from '../commit/verify-commit.ts';
 import { parseTrailers } from '../commit/trailers.ts';
 import { parseCanonicalJson } from '../model/canonical-json.ts';
 import { digestOfBytes, isDigest, type Digest } from '../model/digest.ts';
-import { documentDigest, documentKey, isProtected, type AnyDocument, type DocumentOf, type ProtectedChange } from '../model/documents.ts';
+import { documentDigest, documentKey, isProtected, KINDS, type AnyDocument, type DocumentOf, type ProtectedChange } from '../model/documents.ts';
 import { parseInstant } from '../model/instant.ts';
 import { changeDigest, genesisDocumentsDigest, inForceDigest, type DocumentRef } from '../model/preimages.ts';
 import { allInForce, rootOf, type InForce, type LogState } from '../evidence/log-state.ts';
@@ -10,7 +10,7 @@ import type { ArtifactLookup, FoldResult } from '../evidence/fold.ts';
 import type { ChangeApproval, ProtectedChangePredicate, RecordHeader } from '../evidence/records.ts';
 import { signersOf } from './embedded-signers.ts';
 import { keyFault, keyRingOf, type KeyRing } from './key-ring.ts';
-import { meetsQuorum, quorumFor } from './quorum.ts';
+import { hasSay, meetsQuorum, quorumFor } from './quorum.ts';
 
 const refuse = (code: 'ChangeNotEntitled' | 'GenesisMismatch' | 'ArtifactMissing', message: string): FoldResult => ({ ok: false, code, message });
 
@@ -18,8 +18,8 @@ const refuse = (code: 'ChangeNotEntitled' | 'GenesisMismatch' | 'ArtifactMissing
  * Puts protected documents in force, if the record proves that it may: genesis by the pin, everything else by the quorum
  * of the version in force over raw bytes (T13–T15). Reconciler, agents and `verify` run this same code.
  */
-export function applyProtectedChange(state: LogState, header: RecordHeader, p: ProtectedChangePredicate, artifact: ArtifactLookup): FoldResult {
-  const fault = p.basis === 'genesis' ? genesisFault(state, p) : changeFault(state, p, artifact);
+export function applyProtectedChange(state: LogState, header: Pick<RecordHeader, 'seq' | 'commit' | 'asOf'>, p: ProtectedChangePredicate, artifact: ArtifactLookup): FoldResult {
+  const fault = p.basis === 'genesis' ? genesisFault(state, p) : changeFault(state, p, header.asOf, artifact);
   if (fault !== null) return fault;
   let { inForce, counts } = state;
   for (const change of p.changes) {
@@ -35,7 +35,9 @@ export function applyProtectedChange(state: LogState, header: RecordHeader, p: P
     const entry: InForce = { kind: change.kind, name: change.name, digest: change.to, document, seq: header.seq, tip: p.basis === 'genesis' ? null : header.commit };
     inForce = inForce.set(key, entry);
   }
-  return { ok: true, state: { ...state, inForce, counts, inForceDigests: digestsOf(inForce.values()) } };
+  // What took effect never matches again, so its approvals need not be looked at again.
+  const changeApprovals = p.changeDigest === null ? state.changeApprovals : state.changeApprovals.delete(p.changeDigest);
+  return { ok: true, state: { ...state, inForce, counts, changeApprovals, inForceDigests: digestsOf(inForce.values()) } };
 }
 
 /** A document from the artifact of its own digest: canonical JSON without signatures. */
@@ -66,12 +68,12 @@ function genesisFault(state: LogState, p: ProtectedChangePredicate): FoldResult 
   const rootChange = p.changes.filter((c) => c.kind === 'TrustRoot');
   const pinned = rootChange.length === 1 && rootChange[0]?.to === state.logId && rootChange[0].name === root.metadata.name;
   const complete = refs.length === rest.length && genesisDocumentsDigest(refs) === root.spec.documents;
-  const first = p.changes.every((c) => c.count === 0 && c.from === null && isProtected(c.kind));
+  const first = p.changes.every((c) => c.count === 0 && c.from === null && KINDS.includes(c.kind) && isProtected(c.kind));
   if (pinned && complete && first) return null;
   return refuse('GenesisMismatch', 'the first documents are not those that the pinned genesis root names');
 }
 
-function changeFault(state: LogState, p: ProtectedChangePredicate, artifact: ArtifactLookup): FoldResult | null {
+function changeFault(state: LogState, p: ProtectedChangePredicate, asOf: string, artifact: ArtifactLookup): FoldResult | null {
   const digest = changeDigest(state.logId, p.changes);
   if (p.changeDigest !== digest) return refuse('ChangeNotEntitled', 'the change digest is not that of the listed changes');
   const shape = listFault(state, p.changes);
@@ -79,11 +81,31 @@ function changeFault(state: LogState, p: ProtectedChangePredicate, artifact: Art
   const ring = keyRingOf(allInForce(state, 'Principal'));
   const people = new Map<string, DocumentOf<'Principal'>>();
   for (const approval of p.approvals) {
-    const signer = changeApprover(approval, digest, ring, artifact);
+    // T15: the trailer in one's own commit is the proposer's yes, which is none where the root lets no proposer count.
+    const proposes = approval.carrier === 'commit' && !rootOf(state).spec.proposerCounts;
+    const signer = proposes ? null : changeApprover({ approval, digest, ring, artifact, asOf });
     if (signer === null) return refuse('ChangeNotEntitled', `an approval by ${approval.principal} does not verify`);
     people.set(signer.metadata.name, signer);
   }
-  return quorumFault(state, p, people);
+  return quorumFault(state, p, people) ?? rejectionFault(state, p.changes, { digest, ring, artifact, asOf });
+}
+
+type Question = { readonly digest: Digest; readonly ring: KeyRing; readonly artifact: ArtifactLookup; readonly asOf: string };
+
+/** A no that stands keeps the change out of force: stopping is easier than going on. Agents are shown none (TRUST "what it cannot"). */
+function rejectionFault(state: LogState, changes: readonly ProtectedChange[], q: Question): FoldResult | null {
+  const root = rootOf(state);
+  for (const key of state.changeApprovals.get(q.digest) ?? []) {
+    const seen = state.approvals.get(key);
+    if (seen?.action !== 'reject') continue;
+    const bytes = q.artifact(key);
+    if (bytes === undefined) return refuse('ArtifactMissing', `the rejection ${key} is not in the log`);
+    const person = embeddedSigner({ ...q, bytes, seen, action: 'reject' });
+    if (person !== null && changes.some((change) => hasSay(quorumFor(root, change), person))) {
+      return refuse('ChangeNotEntitled', `${person.metadata.name} rejected it`);
+    }
+  }
+  return null;
 }
 
 /** Whether `changes` start from what is in force: numbers and digests (TRUST "Change digest"). @returns what is wrong, or null */
@@ -93,6 +115,7 @@ export function listFault(state: LogState, changes: readonly ProtectedChange[]):
     const key = documentKey(change.kind, change.name);
     if (seen.has(key)) return `${key} is listed twice`;
     seen.add(key);
+    if (!KINDS.includes(change.kind)) return `${key} is of no kind that is known`;
     // The root changes by its own chain (T16), which this version does not follow yet; an unprotected kind needs no change record.
     if (change.kind === 'TrustRoot') return 'a change of the trust root is not supported yet';
     if (!isProtected(change.kind)) return `${key} is not protected`;
@@ -116,19 +139,39 @@ function quorumFault(state: LogState, p: ProtectedChangePredicate, people: Reado
   return null;
 }
 
-/** The person whose signature this approval carries, from raw bytes; null when it does not verify or does not count. */
-export function changeApprover(approval: ChangeApproval, digest: Digest, ring: KeyRing, artifact: ArtifactLookup): DocumentOf<'Principal'> | null {
+/** The person whose signature this approval carries, from raw bytes; null when it does not verify or does not count as of `asOf`. */
+export function changeApprover(q: Question & { readonly approval: ChangeApproval }): DocumentOf<'Principal'> | null {
+  const { approval, artifact } = q;
   const bytes = artifact(approval.artifact);
-  const observedAt = parseInstant(approval.observedAt);
-  if (bytes === undefined || observedAt === null) return null;
-  const fingerprints = approval.carrier === 'commit' ? commitSigner(bytes, approval, digest) : documentSigners(bytes, approval, digest);
-  for (const fingerprint of fingerprints) {
-    const holder = ring.get(fingerprint);
-    if (holder === undefined || holder.principal.metadata.name !== approval.principal) continue;
-    // T11: only people approve. T9: with a key that was good when we saw it.
-    if (holder.principal.spec.type === 'person' && keyFault(holder.key, observedAt) === null) return holder.principal;
-  }
-  return null;
+  if (bytes === undefined) return null;
+  if (approval.carrier === 'embedded') return embeddedSigner({ ...q, bytes, seen: approval, action: 'approve' });
+  return personOf(commitSigner(bytes, approval, q.digest), approval, q);
+}
+
+type Seen = { readonly principal: string; readonly document: Digest; readonly observedAt: string };
+
+function embeddedSigner(q: Question & { readonly bytes: Uint8Array; readonly seen: Seen; readonly action: 'approve' | 'reject' }): DocumentOf<'Principal'> | null {
+  const document = parseCanonicalJson(q.bytes) as AnyDocument | undefined;
+  if (document?.kind !== 'Approval' || documentDigest(document) !== q.seen.document) return null;
+  const { type, digest, action, changes, expires } = document.spec;
+  if (type !== 'change' || action !== q.action || !isDigest(digest) || digest !== q.digest || changes === undefined) return null;
+  if (expires !== undefined && hasExpired(expires, q)) return null;
+  return personOf(signersOf(document, 'stella-approval').map((s) => s.fingerprint), q.seen, q);
+}
+
+/** A malformed time ends a yes and never ends a no. */
+function hasExpired(expires: string, q: { readonly asOf: string; readonly action: 'approve' | 'reject' }): boolean {
+  const end = parseInstant(expires);
+  const asOf = parseInstant(q.asOf);
+  return end === null || asOf === null ? q.action === 'approve' : asOf >= end;
+}
+
+/** T11: only people approve. T9: with a key that was good when we saw it, which was before it was used. */
+function personOf(fingerprints: readonly string[], seen: Pick<Seen, 'principal' | 'observedAt'>, { ring, asOf }: Question): DocumentOf<'Principal'> | null {
+  const observedAt = parseInstant(seen.observedAt);
+  if (observedAt === null || observedAt > (parseInstant(asOf) ?? -1)) return null;
+  const holders = fingerprints.flatMap((fingerprint) => ring.get(fingerprint) ?? []).filter(({ principal }) => principal.metadata.name === seen.principal);
+  return holders.find(({ principal, key }) => principal.spec.type === 'person' && keyFault(key, observedAt) === null)?.principal ?? null;
 }
 
 function commitSigner(bytes: Uint8Array, approval: Extract<ChangeApproval, { carrier: 'commit' }>, digest: Digest): readonly string[] {
@@ -136,14 +179,6 @@ function commitSigner(bytes: Uint8Array, approval: Extract<ChangeApproval, { car
   if (!verified.signed) return [];
   const named = parseTrailers(verified.commit.message).filter((t) => t.key === 'Stella-Change').map((t) => t.value);
   return named.includes(digest) ? [verified.signer.fingerprint] : [];
-}
-
-function documentSigners(bytes: Uint8Array, approval: Extract<ChangeApproval, { carrier: 'embedded' }>, digest: Digest): readonly string[] {
-  const document = parseCanonicalJson(bytes) as AnyDocument | undefined;
-  if (document?.kind !== 'Approval' || documentDigest(document) !== approval.document) return [];
-  const { type, digest: approves, action, changes } = document.spec;
-  if (type !== 'change' || action !== 'approve' || !isDigest(approves) || approves !== digest || changes === undefined) return [];
-  return signersOf(document, 'stella-approval').map((s) => s.fingerprint);
 }
 
 /** The document in force under which a change of `kind` and `name` starts: its number and digest. */

@@ -1,0 +1,106 @@
+import { appStateOf, type AppState } from '../../src/core/evidence/log-state.ts';
+import type { PromotionDecisionPredicate } from '../../src/core/evidence/records.ts';
+import type { Digest } from '../../src/core/model/digest.ts';
+import { documentDigest, type AnyDocument, type DocumentOf, type Kind, type ProtectedChange, type SpecOf } from '../../src/core/model/documents.ts';
+import { changeDigest } from '../../src/core/model/preimages.ts';
+import { changeTo } from '../../src/core/trust/apply-change.ts';
+import type { Reconciler } from '../../src/reconciler/reconciler.ts';
+import type { RecordStep } from '../../src/reconciler/read-evidence.ts';
+import type { SshKey } from '../fakes/git-repository.ts';
+import { doc, World, type WorldOptions } from '../fakes/world.ts';
+
+export type Decided = PromotionDecisionPredicate;
+export type Executed = World['executor']['executed'];
+
+/** A world that remembers the last decision about each environment and what was executed where. */
+export class Stage {
+  readonly world: World;
+  readonly decisions = new Map<string, Decided>();
+
+  private constructor(world: World) {
+    this.world = world;
+  }
+
+  static async open(options: WorldOptions = {}): Promise<Stage> {
+    const world = await World.create({ ...options, idle: true });
+    const stage = new Stage(world);
+    await stage.reconciler();
+    await stage.settle();
+    return stage;
+  }
+
+  reconciler(): Promise<Reconciler> {
+    const onRecord = ({ record }: Pick<RecordStep, 'record'>): void => {
+      if (record.type === 'promotion-decision') this.decisions.set(record.predicate.environment, record.predicate);
+    };
+    return this.world.reconciler({ onRecord });
+  }
+
+  settle(): Promise<number> {
+    return this.world.settle();
+  }
+
+  /** A server without memory of its own. */
+  async restart(): Promise<void> {
+    await this.world.restart();
+    await this.reconciler();
+    await this.settle();
+  }
+
+  async inForce(kind: Kind, name: string): Promise<Digest | null> {
+    return (await this.world.state()).inForce.get(`${kind}/${name}`)?.digest ?? null;
+  }
+
+  /** What the conditions say is wrong, by kind and name. */
+  async reasons(): Promise<readonly string[]> {
+    const { conditions } = await this.reconciler();
+    return conditions.all().filter((c) => c.type === 'Stalled').map((c) => c.reason);
+  }
+
+  /** What the repository's policy condition says. */
+  async policyMessage(): Promise<string> {
+    const { conditions } = await this.reconciler();
+    return conditions.all().find((c) => c.kind === 'Policy')?.message ?? '';
+  }
+
+  app(environment: string): Promise<AppState> {
+    return this.world.state().then((state) => appStateOf(state, environment, 'shop'));
+  }
+
+  decision(environment: string): Decided['decision'] {
+    const found = this.decisions.get(environment);
+    if (found === undefined) throw new Error(`nothing was decided about ${environment}`);
+    return found.decision;
+  }
+
+  digest(environment: string): Digest {
+    const { promotionDigest } = this.decision(environment);
+    if (promotionDigest === null) throw new Error(`${environment} has no promotion digest`);
+    return promotionDigest;
+  }
+
+  executed(environment: string): Executed {
+    return this.world.executor.executed.filter((e) => e.environment === environment);
+  }
+
+  /** The list of one change from what is in force. @param to null deletes */
+  async change(kind: Kind, name: string, to: AnyDocument | null): Promise<readonly ProtectedChange[]> {
+    return [changeTo(await this.world.state(), kind, name, to === null ? null : documentDigest(to))];
+  }
+
+  changeApproval(by: SshKey, changes: readonly ProtectedChange[], more: Partial<SpecOf['Approval']> = {}): Promise<DocumentOf<'Approval'>> {
+    return this.world.approval(by, { type: 'change', digest: changeDigest(this.world.pin, changes), changes, ...more });
+  }
+
+  promotionApproval(by: SshKey, environment: string, more: Partial<SpecOf['Approval']> = {}): Promise<DocumentOf<'Approval'>> {
+    return this.world.approval(by, { type: 'promotion', environment, application: 'shop', digest: this.digest(environment), ...more });
+  }
+
+  close(): Promise<void> {
+    return this.world.close();
+  }
+}
+
+export const releaseOf = (version: string, tag = version): DocumentOf<'Release'> => doc('Release', `shop/${version}`, { components: { api: { tag } } });
+export const personOf = (name: string, keys: readonly SshKey[], roles: readonly string[], more: Partial<SpecOf['Principal']> = {}): DocumentOf<'Principal'> =>
+  doc('Principal', name, { type: 'person', keys: keys.map((key) => ({ key: key.publicKey, status: 'active' })), roles: roles.map((role) => ({ role })), ...more });
