@@ -17,31 +17,27 @@ import { doc, World, yamlOf } from '../fakes/world.ts';
 import { cloneFor, json, putImage, type Clone } from './cli-fixture.ts';
 
 let world: World;
-let alice: Clone;
-let bob: Clone;
-let carol: Clone;
-beforeEach(async () => {
+afterEach(() => world.close());
+
+/** A world with images of 1.0 and 1.1, and the clone of somebody in it. */
+async function begin(): Promise<void> {
   world = await World.create();
   await putImage(world, 'shop/api', '1.0', 'one');
   await putImage(world, 'shop/api', '1.1', 'two');
-  [alice, bob, carol] = await Promise.all([cloneFor(world, world.people.alice), cloneFor(world, world.people.bob), cloneFor(world, world.people.carol)]);
-});
-afterEach(() => world.close());
-
-async function release(version: string): Promise<void> {
-  await alice.pull();
-  const made = await alice.stella(['release', 'create', `shop/${version}`, '--tag', version]);
-  expect(made).toMatchObject({ code: 0 });
-  await alice.git('add', 'releases');
-  await alice.git('commit', '-q', '-S', '-m', `Release shop ${version}`);
-  await alice.git('push', '-q', 'origin', 'HEAD:main');
 }
 
-async function promote(clone: Clone, version: string, environment: string): Promise<void> {
-  await clone.pull();
-  expect(await clone.stella(['promote', `shop/${version}`, '--to', environment])).toMatchObject({ code: 0 });
-  await clone.git('push', '-q', 'origin', 'HEAD:main');
+/** dev runs 1.0, and alice has asked for it in prod. */
+async function asked(): Promise<void> {
+  await begin();
+  const release = doc('Release', 'shop/1.0', { components: { api: { tag: '1.0' } } });
+  await world.commit([release, doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
   await world.settle();
+  await world.commit([await world.promotion('prod', '1.0', { by: world.people.alice })], { by: world.people.alice });
+  await world.settle();
+}
+
+async function createRelease(alice: Clone, version: string): Promise<void> {
+  expect(await alice.stella(['release', 'create', `shop/${version}`, '--tag', version])).toMatchObject({ code: 0 });
 }
 
 const parser = createDocumentParser();
@@ -56,6 +52,12 @@ async function opensshAccepts(key: SshKey, namespace: string, payload: Uint8Arra
 }
 
 describe('stella release create', () => {
+  let alice: Clone;
+  beforeEach(async () => {
+    await begin();
+    alice = await cloneFor(world, world.people.alice);
+  });
+
   it('writes tag and digest of every component', async () => {
     const made = json<{ components: readonly { digest: Digest }[] }>(await alice.stella(['release', 'create', 'shop/1.0', '--component', 'api=1.0', '-o', 'json']));
     const written = (await documentIn(join(alice.folder, 'releases/shop/1.0.yaml'))) as DocumentOf<'Release'>;
@@ -74,8 +76,14 @@ describe('stella release create', () => {
 });
 
 describe('stella promote', () => {
+  let alice: Clone;
+  beforeEach(async () => {
+    await begin();
+    alice = await cloneFor(world, world.people.alice);
+    await createRelease(alice, '1.0');
+  });
+
   it('signs an intent that names the requester, in a signed commit', async () => {
-    await release('1.0');
     expect(await alice.stella(['promote', 'shop/1.0', '--to', 'dev'])).toMatchObject({ code: 0 });
     const promotion = (await documentIn(join(alice.folder, 'promotions/dev/shop.yaml'))) as DocumentOf<'Promotion'>;
     const releaseSpec = releaseSpecDigest((await documentIn(join(alice.folder, 'releases/shop/1.0.yaml'))) as DocumentOf<'Release'>);
@@ -89,7 +97,6 @@ describe('stella promote', () => {
   });
 
   it('keeps the comments of the file and raises the attempt only for a retry', async () => {
-    await release('1.0');
     const file = join(alice.folder, 'promotions/dev/shop.yaml');
     await alice.stella(['promote', 'dev/shop', '1.0', '--no-commit']);
     const text = await readFile(file, 'utf8');
@@ -103,7 +110,6 @@ describe('stella promote', () => {
 
   it('refuses a release that is not there and a key of nobody', async () => {
     expect((await alice.stella(['promote', 'shop/9.9', '--to', 'dev'])).stderr).toContain('shop/9.9');
-    await release('1.0');
     const stranger = await alice.stella(['promote', 'shop/1.0', '--to', 'dev', '--key', world.keys.commits.privateKeyPath]);
     expect(stranger).toMatchObject({ code: 2 });
     expect(stranger.stderr).toContain('no principal');
@@ -111,11 +117,10 @@ describe('stella promote', () => {
 });
 
 describe('stella approve', () => {
+  let bob: Clone;
   beforeEach(async () => {
-    await release('1.0');
-    await promote(alice, '1.0', 'dev');
-    await promote(alice, '1.0', 'prod');
-    for (const clone of [alice, bob, carol]) await clone.pull();
+    await asked();
+    bob = await cloneFor(world, world.people.bob);
   });
 
   it('signs what OpenSSH and we accept, and the server deploys it', async () => {
@@ -153,6 +158,7 @@ describe('stella approve', () => {
   });
 
   it('warns a requester, and their approval does not count', async () => {
+    const alice = await cloneFor(world, world.people.alice);
     const own = await alice.stella(['approve', 'prod/shop', '--yes']);
     expect(own).toMatchObject({ code: 0 });
     expect(own.stderr).toContain('alice asked for this');
@@ -164,6 +170,7 @@ describe('stella approve', () => {
     expect((await bob.stella(['approve', 'prod/shop', '--yes'])).code).toBe(0);
     const again = json<{ branch: string }>(await bob.stella(['approve', 'prod/shop', '--yes', '-o', 'json', '--expires', '2999-01-01T00:00:00Z']));
     expect(again.branch).toMatch(/\/bob-[0-9a-f]{8}$/);
+    const carol = await cloneFor(world, world.people.carol);
     const no = json<{ action: string; branch: string }>(await carol.stella(['approve', 'prod/shop', '--reject', '--yes', '-o', 'json', '--no-push']));
     expect(no.action).toBe('reject');
     expect(await carol.git('cat-file', '-t', `refs/heads/${no.branch}`)).toBe('commit');
@@ -174,6 +181,7 @@ describe('stella approve', () => {
   });
 
   it('given before the merge is what the lock adopts, although the tag has moved since', async () => {
+    const alice = await cloneFor(world, world.people.alice);
     await alice.git('switch', '-q', '-c', 'next');
     await writeFile(join(alice.folder, 'next.yaml'), yamlOf(doc('Release', 'shop/1.1', { components: { api: { tag: '1.1' } } })));
     await alice.git('add', '.');
@@ -194,11 +202,12 @@ describe('stella approve', () => {
 });
 
 describe('stella approve --pending', () => {
+  let bob: Clone;
   beforeEach(async () => {
-    await alice.pull();
+    world = await World.create();
     await world.commit([doc('Environment', 'qa', { order: 7 }), doc('Environment', 'dev', { order: 1, allowSeconds: 60 })], { by: world.people.alice });
     await world.settle();
-    await bob.pull();
+    bob = await cloneFor(world, world.people.bob);
   });
 
   it('shows in force against new, and puts the approved list in force', async () => {
