@@ -5,13 +5,15 @@ export type ConditionReason =
   | 'ForeignEvidence' | 'LogMissing' | 'GenesisMismatch' | 'FetchFailed' | 'PushFailed' | 'StorageUnavailable' | 'HistoryFault' | 'Waiting' | 'Refused' | 'Running' | 'Deployed' | 'Failed'
   | 'InternalError' | 'DiskFull' | 'Deprecated';
 
+export type ConditionChanges = { readonly set: readonly Condition[]; readonly remove: readonly Pick<Condition, 'kind' | 'name' | 'type'>[] };
+
 /**
  * What the reconciler has to say about resources, by kind, name and type. Only steps of one pass write, through one value, so
  * there is one writer of status; what a pass does not renew is kept, what it clears is gone.
  */
 export class Conditions {
   readonly #current = new Map<string, Condition>();
-  #changed = new Map<string, Condition | null>();
+  readonly #changed = new Map<string, Condition | null>();
 
   set(condition: Omit<Condition, 'file' | 'line'> & Partial<Pick<Condition, 'file' | 'line'>> & { readonly reason: ConditionReason }): void {
     const full: Condition = { file: null, line: null, ...condition };
@@ -36,8 +38,8 @@ export class Conditions {
     return [...this.#current.values()];
   }
 
-  /** What changed since the last call; events happen on transitions only. */
-  takeChanges(): { readonly set: readonly Condition[]; readonly remove: readonly Pick<Condition, 'kind' | 'name' | 'type'>[] } {
+  /** What changed and was not cleared yet; events happen on transitions only. */
+  changes(): ConditionChanges {
     const set: Condition[] = [];
     const remove: Pick<Condition, 'kind' | 'name' | 'type'>[] = [];
     for (const [key, condition] of this.#changed) {
@@ -47,8 +49,13 @@ export class Conditions {
         remove.push({ kind, name, type: type as Condition['type'] });
       }
     }
-    this.#changed = new Map();
     return { set, remove };
+  }
+
+  /** These changes are written; what has changed again since stays. */
+  clearChanges(written: ConditionChanges): void {
+    for (const condition of written.set) if (this.#changed.get(keyOf(condition)) === condition) this.#changed.delete(keyOf(condition));
+    for (const gone of written.remove) if (this.#changed.get(keyOf(gone)) === null) this.#changed.delete(keyOf(gone));
   }
 }
 

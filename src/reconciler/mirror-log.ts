@@ -1,5 +1,6 @@
 import { parseCanonicalJson, type JsonObject } from '../core/model/canonical-json.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
+import type { Digest } from '../core/model/digest.ts';
 import { documentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
 import { splitPair } from '../core/model/names.ts';
 import type { DecisionInput } from '../core/decision/types.ts';
@@ -18,10 +19,14 @@ export function mirrorRecord(record: EvidenceRecord, envelope: Uint8Array, paylo
 export class LogMirror {
   readonly #ledger: Ledger;
   #records: MirrorRecord[] = [];
-  #artifacts: MirrorArtifact[] = [];
+  readonly #artifacts = new Map<Digest, Uint8Array>();
   readonly #states = new Set<string>();
   readonly #releases = new Set<string>();
   readonly #promotions = new Map<string, PromotionRow>();
+  /** The newest decision of each subject, also after it was written: its run ends later. */
+  readonly #latest = new Map<string, PromotionRow>();
+  /** Releases that were ever decided about, by application: their status follows what is deployed. */
+  readonly #released = new Map<string, Set<string>>();
   #documents = false;
   readonly #gone = new Map<string, { kind: Kind; name: string }>();
   #complete = true;
@@ -37,7 +42,7 @@ export class LogMirror {
 
   add(records: readonly MirrorRecord[], artifacts: Iterable<MirrorArtifact>): void {
     this.#records.push(...records);
-    this.#artifacts.push(...artifacts);
+    for (const { digest, bytes } of artifacts) this.#artifacts.set(digest, bytes);
     for (const { record } of records) this.#note(record);
   }
 
@@ -61,28 +66,41 @@ export class LogMirror {
         const { environment, application, generation, result } = record.predicate;
         this.#states.add(`${environment}/${application}`);
         this.#addReleasesOf(application);
-        const known = [...this.#promotions.values()].find((row) => row.environment === environment && row.application === application && row.generation === generation);
-        if (known !== undefined) this.#promotions.set(promotionKey(known), { ...known, result, outcomeSeq: record.header.seq });
+        const known = this.#latest.get(`${environment}/${application}`);
+        if (known?.generation === generation) this.#keep({ ...known, result, outcomeSeq: record.header.seq });
       }
     }
   }
 
   #addReleasesOf(application: string): void {
-    for (const row of this.#promotions.values()) if (row.application === application && row.release !== null) this.#releases.add(`${application}/${row.release}`);
+    for (const release of this.#released.get(application) ?? []) this.#releases.add(release);
+  }
+
+  #keep(row: PromotionRow): void {
+    this.#latest.set(`${row.environment}/${row.application}`, row);
+    this.#promotions.set(promotionKey(row), row);
+  }
+
+  /** Decisions that Postgres has already, after a start: their runs may end yet. @param artifact inputs of the decisions */
+  seed(records: Iterable<EvidenceRecord>, artifact: (digest: Digest) => Uint8Array | undefined): void {
+    for (const record of records) {
+      if (record.type !== 'promotion-decision') continue;
+      this.#latest.set(`${record.predicate.environment}/${record.predicate.application}`, rowOf(record, record.predicate, artifact(record.predicate.input)));
+      this.#noteRelease(record.predicate);
+    }
+  }
+
+  #noteRelease({ application, release }: PromotionDecisionPredicate): void {
+    if (release === null) return;
+    const known = this.#released.get(application) ?? new Set();
+    this.#released.set(application, known.add(`${application}/${release}`));
   }
 
   #noteDecision(record: EvidenceRecord, p: PromotionDecisionPredicate): void {
     this.#states.add(`${p.environment}/${p.application}`);
-    if (p.release !== null) this.#releases.add(`${p.application}/${p.release}`);
-    const artifact = this.#artifacts.find((a) => a.digest === p.input);
-    const input = artifact === undefined ? undefined : (parseCanonicalJson(artifact.bytes) as DecisionInput | undefined);
-    const row: PromotionRow = {
-      environment: p.environment, application: p.application, documentDigest: p.sources.promotionDocument, generation: p.decision.generation, operation: p.operation,
-      release: p.release, lockDigest: p.lock, planDigest: p.sources.plan, promotionDigest: p.decision.promotionDigest, outcome: p.decision.outcome, reasons: p.decision.reasons,
-      gates: p.decision.gates, requesters: input?.requesters ?? { people: [], unknown: 0 }, requestedAt: p.requestedAt, decidedAt: p.decidedAt, decisionSeq: record.header.seq,
-      decisionDigest: record.digest, notAfter: p.decision.notAfter, nextChangeAt: p.decision.nextChangeAt, result: null, outcomeSeq: null,
-    };
-    this.#promotions.set(promotionKey(row), row);
+    this.#noteRelease(p);
+    this.#addReleasesOf(p.application);
+    this.#keep(rowOf(record, p, this.#artifacts.get(p.input)));
   }
 
   /** Names of releases whose documents changed. */
@@ -93,10 +111,10 @@ export class LogMirror {
   /** Writes what has gathered. @throws StorageError; then everything stays for the next time */
   async flush(p: { readonly state: LogState; readonly desired: DesiredState; readonly conditions: Conditions; readonly evidenceTip: CommitId; readonly at: string }): Promise<void> {
     const { state } = p;
-    if (this.#records.length > 0) await this.#ledger.append(this.#records, this.#artifacts);
+    if (this.#records.length > 0) await this.#ledger.append(this.#records, [...this.#artifacts].map(([digest, bytes]) => ({ digest, bytes })));
     const states = this.#complete ? [...state.states.entries()].map(([key]) => key) : [...this.#states];
     const releases = this.#complete ? [...p.desired.usable.Release.values()].map((e) => e.document.metadata.name) : [...this.#releases];
-    const changes = p.conditions.takeChanges();
+    const changes = p.conditions.changes();
     const projection: Projection = {
       asOf: p.at, complete: false,
       releases: { set: releases.flatMap((name) => releaseRow(state, p.desired, name, p.at)) },
@@ -106,6 +124,7 @@ export class LogMirror {
       conditions: changes,
     };
     await this.#ledger.project(projection);
+    p.conditions.clearChanges(changes);
     const { head, tip } = state;
     if (head !== null && tip !== null) {
       const root = rootOf(state);
@@ -118,7 +137,7 @@ export class LogMirror {
 
   #clear(): void {
     this.#records = [];
-    this.#artifacts = [];
+    this.#artifacts.clear();
     this.#states.clear();
     this.#releases.clear();
     this.#promotions.clear();
@@ -126,6 +145,16 @@ export class LogMirror {
     this.#gone.clear();
     this.#complete = false;
   }
+}
+
+function rowOf(record: EvidenceRecord, p: PromotionDecisionPredicate, inputBytes: Uint8Array | undefined): PromotionRow {
+  const input = inputBytes === undefined ? undefined : (parseCanonicalJson(inputBytes) as DecisionInput | undefined);
+  return {
+    environment: p.environment, application: p.application, documentDigest: p.sources.promotionDocument, generation: p.decision.generation, operation: p.operation,
+    release: p.release, lockDigest: p.lock, planDigest: p.sources.plan, promotionDigest: p.decision.promotionDigest, outcome: p.decision.outcome, reasons: p.decision.reasons,
+    gates: p.decision.gates, requesters: input?.requesters ?? { people: [], unknown: 0 }, requestedAt: p.requestedAt, decidedAt: p.decidedAt, decisionSeq: record.header.seq,
+    decisionDigest: record.digest, notAfter: p.decision.notAfter, nextChangeAt: p.decision.nextChangeAt, result: null, outcomeSeq: null,
+  };
 }
 
 function promotionKey(row: PromotionRow): string {

@@ -291,6 +291,7 @@ export class Reconciler {
     const { ledger } = this.#parts;
     if (ledger === null || this.#mirror === null) return;
     const known = (await ledger.tip())?.seq ?? -1;
+    this.#mirror.seed(steps.filter((s) => s.record.header.seq <= known).map((s) => s.record), (digest) => artifacts.get(digest));
     const missing = steps.filter((s) => s.record.header.seq > known);
     if (missing.length === 0) return;
     this.#mirror.add(missing.map((s) => mirrorRecord(s.record, s.envelope, payloadOf(s.envelope))), [...artifacts].map(([digest, bytes]) => ({ digest, bytes })));

@@ -26,7 +26,7 @@ async function open(context: CommandContext, repository: Repository, { metadata,
   if (spec.layout !== undefined) return createImageLayout({ root: await layoutFolder(context, repository, spec.layout) });
   if (spec.host === undefined) throw new CliError('IntegrationUnusable', `Integration ${metadata.name} names neither a host nor a layout.`);
   return createRegistryClient({
-    registry: spec.host, insecure: spec.insecure ?? false, credentials: await credentialsOf(context, spec.host, spec.credentials), now: context.now,
+    registry: spec.insecure === true ? `http://${spec.host}` : spec.host, insecure: spec.insecure ?? false, credentials: await credentialsOf(context, spec.host, spec.credentials), now: context.now,
     backoff: jitteredBackoff({ baseMs: 200, capMs: 2_000, random: Math.random }),
   });
 }
