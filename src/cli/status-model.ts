@@ -25,7 +25,7 @@ export type ApplicationStatus = {
   /** A rule lets who asked approve as well. */
   readonly separationOff: boolean;
 };
-export type EnvironmentStatus = { readonly environment: string; readonly order: number | null; readonly applications: readonly ApplicationStatus[] };
+export type EnvironmentStatus = { readonly environment: string; readonly order: number | null; /** No rule of the environment or the root asks a person. */ readonly reconcilerTrusted: boolean; readonly applications: readonly ApplicationStatus[] };
 export type StatusModel = {
   readonly logId: Digest;
   readonly records: number;
@@ -55,9 +55,14 @@ function environmentStatus(evidence: Evidence, environment: string, decisions: P
   const applications = new Set([...state.states.values()].filter((s) => s.environment === environment).map((s) => s.application));
   for (const key of decisions.keys()) if (splitPair(key)[0] === environment) applications.add(splitPair(key)[1]);
   return {
-    environment, order: inForceOf(state, 'Environment', environment)?.spec.order ?? null,
+    environment, order: inForceOf(state, 'Environment', environment)?.spec.order ?? null, reconcilerTrusted: !asksSomebody(state, environment),
     applications: [...applications].sort(compareText).map((application) => applicationStatus(evidence, appStateOf(state, environment, application), decisions.get(`${environment}/${application}`))),
   };
+}
+
+function asksSomebody(state: LogState, environment: string): boolean {
+  const minimum = rootOf(state).spec.minimums?.environments?.some((m) => m.name === environment || m.name === '*') ?? false;
+  return minimum || inForceOf(state, 'Environment', environment)?.spec.approvals !== undefined;
 }
 
 function applicationStatus({ state, artifact }: Evidence, app: AppState, last: Parameters<typeof statusOf>[1] extends ReadonlyMap<string, infer D> ? D | undefined : never): ApplicationStatus {
@@ -85,7 +90,8 @@ function waitingOf({ seq, release, decision }: PromotionDecisionPredicate & { re
 }
 
 function warningsOf(state: LogState, environments: readonly EnvironmentStatus[]): readonly string[] {
-  const off = environments.filter((e) => e.applications.some((a) => a.separationOff)).map((e) => e.environment);
+  const isOff = (e: EnvironmentStatus): boolean => inForceOf(state, 'Environment', e.environment)?.spec.approvals?.authorNeverApproves === false || e.applications.some((a) => a.separationOff);
+  const off = environments.filter(isOff).map((e) => e.environment);
   const warnings = off.length === 0 ? [] : [`separation of duties is off in ${off.join(', ')}: who asks may approve`];
   if (rootOf(state).spec.proposerCounts) warnings.push('separation of duties is off for protected documents: who proposes a change counts towards its quorum');
   return warnings;

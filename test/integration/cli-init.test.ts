@@ -55,7 +55,7 @@ describe('stella init', () => {
     expect(await beginLog(made)).toEqual({ ok: true, fault: null });
     expect(json(await stella(['verify', '-o', 'json', ...at]))).toMatchObject({ ok: true, logId: made.pin, counts: { records: 2 } });
     const status = json<{ warnings: readonly string[] }>(await stella(['status', '-o', 'json', ...at]));
-    expect(status.warnings).toEqual([expect.stringContaining('protected documents')]);
+    expect(status.warnings).toEqual([expect.stringContaining('off in prod'), expect.stringContaining('protected documents')]);
     expect(await readFile(join(made.folder, 'trust/root.yaml'), 'utf8')).toContain('# SEPARATION OF DUTIES IS OFF');
     expect(await readFile(join(made.folder, 'environments/prod.yaml'), 'utf8')).toContain('authorNeverApproves: false');
   });

@@ -103,7 +103,7 @@ async function promotionQuestion(desk: Desk, name: string): Promise<Question> {
   const warnings = [await behindTarget(world)].flatMap((w) => (w === null ? [] : [w]));
   if (view.requesters.includes(desk.principal)) warnings.push(`note: ${desk.principal} asked for this, so this approval counts only where a rule lets authors approve`);
   if (view.rules.length === 0) warnings.push(`note: no rule asks for approvals in ${environment}`);
-  return { text: promotionText(view), model: view, spec: promotionSpec(view, verdict(desk)), warnings };
+  return { text: `${promotionText(view)}\n  commit      ${loaded.tip}`, model: { ...view, seenAt: loaded.tip }, spec: promotionSpec(view, verdict(desk)), warnings };
 }
 
 function changeQuestion(desk: Desk): Question {
@@ -119,11 +119,11 @@ function changeQuestion(desk: Desk): Question {
     type: 'change', digest: pending.digest, changes: bareChanges(pending), ...(comment === undefined ? {} : { comment }), ...(expires === undefined ? {} : { expires }), ...given,
   };
   const warnings = pending.root ? ['note: the trust root differs as well; changes of the root are not supported yet and are left out'] : [];
-  return { text: changeText(desk, pending), model: { type: 'change', digest: pending.digest, changes: pending.changes }, spec, warnings };
+  return { text: changeText(desk, pending), model: { type: 'change', digest: pending.digest, changes: pending.changes, seenAt: loaded.tip }, spec, warnings };
 }
 
 function changeText({ evidence, loaded }: Desk, pending: Pending): string {
-  const lines = [`Protected changes, digest ${pending.digest ?? ''}`];
+  const lines = [`Protected changes at commit ${loaded.tip}`, `digest ${pending.digest ?? ''}`];
   for (const change of pending.changes) {
     const { before, after } = sidesOf(evidence.state, loaded.desired, change);
     const what = change.from === null ? 'is new' : change.to === null ? 'is deleted' : 'changes';

@@ -52,8 +52,8 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
 
 function textOf(model: StatusModel, terminal: Terminal): string {
   const lines: string[] = [];
-  for (const { environment, applications } of model.environments) {
-    lines.push(terminal.paint('bold', environment));
+  for (const { environment, applications, reconcilerTrusted } of model.environments) {
+    lines.push(`${terminal.paint('bold', environment)}${reconcilerTrusted ? '  [reconciler-trusted]' : ''}`);
     if (applications.length === 0) lines.push('  nothing was ever promoted here');
     for (const app of applications) lines.push(...applicationLines(app, terminal));
   }
@@ -63,8 +63,7 @@ function textOf(model: StatusModel, terminal: Terminal): string {
 }
 
 function applicationLines(app: ApplicationStatus, terminal: Terminal): readonly string[] {
-  const marks = [app.clean ? null : 'not clean', app.reconcilerTrusted ? 'reconciler-trusted' : null].flatMap((m) => (m === null ? [] : [m]));
-  const head = `  ${app.application}  ${app.release ?? 'nothing'}  generation ${app.generation}${app.succeededAt === null ? '' : `  since ${app.succeededAt}`}${marks.length === 0 ? '' : `  [${marks.join(', ')}]`}`;
+    const head = `  ${app.application}  ${app.release ?? 'nothing'}  generation ${app.generation}${app.succeededAt === null ? '' : `  since ${app.succeededAt}`}${app.clean ? '' : '  [not clean]'}`;
   const lines = [head, ...app.components.map((c) => `      ${c.name}  ${c.digest}`)];
   if (app.running !== null) lines.push(`      ${terminal.paint('yellow', `running now: ${app.running.release ?? 'a removal'}, generation ${app.running.generation} (record ${app.running.record})`)}`);
   if (app.waiting !== null) {

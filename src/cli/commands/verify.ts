@@ -16,7 +16,8 @@ clock, none of your git configuration. That every commit is signed by a key of t
 chained and follows from the records before it, every protected change was entitled, every artifact has its digest,
 every approval and receipt verifies from raw bytes, and the readable files are what the records say.
 
-A clone cannot tell what came after it: compare the number of records with another clone.
+That each decision follows from its recorded input is what \`stella replay\` checks. A clone cannot tell what
+came after it: compare the number of records with another clone.
 
 Example:
   stella verify
