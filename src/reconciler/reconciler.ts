@@ -1,13 +1,13 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
-import { documentDigest, documentKey, type DocumentKey, type Kind } from '../core/model/documents.ts';
+import { documentDigest, documentKey, type AnyDocument, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
 import { parseInstant } from '../core/model/instant.ts';
 import { checkUnprotected } from '../core/desired/check-unprotected.ts';
-import { lookupOf, unplaced } from '../core/desired/document-lookup.ts';
+import { unplaced, type DocumentLookup, type Located } from '../core/desired/document-lookup.ts';
 import { fileDiagnostics } from '../core/desired/desired-state.ts';
 import { formatDiagnostic } from '../core/desired/diagnostic.ts';
 import { parseEnvelope } from '../core/evidence/dsse.ts';
-import { initialState, type LogState } from '../core/evidence/log-state.ts';
+import { allInForce, inForceOf, initialState, type LogState } from '../core/evidence/log-state.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { EvidenceBranch } from '../ports/evidence-writer.ts';
 import type { GitReader } from '../ports/git-reader.ts';
@@ -387,17 +387,28 @@ function reportDeclarations(pass: Pass, conditions: Conditions): void {
 
 /** What keeps a promotion, release or configuration from having an effect: looked at when it changed, and while it stands. */
 function reportUnprotected(pass: Pass, conditions: Conditions): void {
-  const standing = conditions.all().filter((c) => c.reason === 'Declaration' && c.kind !== 'File').map((c) => documentKey(c.kind as Kind, c.name));
+  const standing = new Set(conditions.all().filter((c) => c.reason === 'Declaration' && c.kind !== 'File').map((c) => documentKey(c.kind as Kind, c.name)));
   const keys = [...new Set([...pass.loaded.changedKeys, ...standing])].filter((key) => /^(?:Promotion|Release|Configuration)\//.test(key));
   if (keys.length === 0) return;
-  const inForce = lookupOf([...pass.batch.state.inForce.values()].map((e) => unplaced(e.document)));
+  const inForce = lookupInForce(pass.batch.state);
   const found = Map.groupBy(checkUnprotected(pass.loaded.state, inForce, keys).filter((d) => d.severity === 'error'), (d) => d.subject);
   for (const key of keys) {
     const [first] = found.get(key) ?? [];
     const slash = key.indexOf('/');
     const [kind, name] = [key.slice(0, slash), key.slice(slash + 1)];
-    const isOurs = conditions.all().some((c) => c.kind === kind && c.name === name && c.type === 'Stalled' && c.reason === 'Declaration');
     if (first !== undefined) conditions.stalled(kind, name, { reason: 'Declaration', message: formatDiagnostic(first), file: first.file, line: first.line });
-    else if (isOurs) conditions.clear(kind, name, 'Stalled');
+    else if (standing.has(key)) conditions.clear(kind, name, 'Stalled');
   }
+}
+
+/** Documents in force as checks look them up: by name, without a look at the others. */
+function lookupInForce(state: LogState): DocumentLookup {
+  const located = <K extends Kind>(document: DocumentOf<K>): Located<K> => unplaced(document as unknown as AnyDocument) as unknown as Located<K>;
+  return {
+    get: (kind, name) => {
+      const document = inForceOf(state, kind, name);
+      return document === null ? undefined : located(document);
+    },
+    all: (kind) => allInForce(state, kind).map(located),
+  };
 }
