@@ -75,8 +75,8 @@ describe('stella status', () => {
     const seen: (string | undefined)[] = [];
     const server = createServer((request, response) => {
       seen.push(request.headers.authorization);
-      if (request.url === '/api/v1/conditions') response.end(JSON.stringify({ items: [{ kind: 'File', name: 'a.yaml', type: 'Stalled', status: 'True', reason: 'Declaration', message: 'broken' }] }));
-      else response.end(JSON.stringify({ items: [] }));
+      if (request.url === '/api/v1/conditions') response.end(JSON.stringify({ data: [{ kind: 'File', name: 'a.yaml', type: 'Stalled', status: 'True', reason: 'Declaration', message: 'broken' }] }));
+      else response.end(JSON.stringify({ data: [] }));
     }).listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -75,11 +75,23 @@ function applicationLines(app: ApplicationStatus, terminal: Terminal): readonly 
   return lines.map((line) => line.split('\u001b').map((part, i) => (i === 0 ? plain(part) : part)).join('\u001b'));
 }
 
-type ServerAnswer = { readonly url: string; readonly environments: unknown; readonly conditions: unknown };
+type ServerAnswer = { readonly url: string; readonly conditions: readonly ShownCondition[]; readonly targets: readonly ShownTarget[] };
+type ShownCondition = { readonly kind: string; readonly name: string; readonly type: string; readonly status: string; readonly reason: string; readonly message: string };
+/** What an agent last saw on one target. A hint: nothing is decided by it. */
+type ShownTarget = {
+  readonly environment: string;
+  readonly application: string;
+  readonly target: string;
+  readonly observedAt: string;
+  readonly error: string | null;
+  readonly running: readonly { readonly component: string; readonly digest: string }[];
+};
+type ShownAgent = { readonly agent: string; readonly connected: boolean; readonly inventory: { readonly [slot: string]: ShownTarget } };
 
 async function askServer(url: string, token: string | undefined): Promise<ServerAnswer> {
-  const [environments, conditions] = await Promise.all(['environments', 'conditions'].map((what) => get(url, `/api/v1/${what}`, token)));
-  return { url, environments, conditions };
+  const [conditions, agents] = await Promise.all(['conditions', 'agents'].map((what) => get(url, `/api/v1/${what}`, token)));
+  const targets = listIn<ShownAgent>(agents).flatMap((a) => Object.values(a.inventory));
+  return { url, conditions: listIn<ShownCondition>(conditions), targets };
 }
 
 async function get(url: string, path: string, token: string | undefined): Promise<unknown> {
@@ -97,21 +109,18 @@ async function get(url: string, path: string, token: string | undefined): Promis
   }
 }
 
-type ShownCondition = { readonly kind: string; readonly name: string; readonly type: string; readonly status: string; readonly reason: string; readonly message: string };
-type ShownTarget = { readonly target?: string; readonly name?: string; readonly running?: unknown };
-
-function serverText({ url, environments, conditions }: ServerAnswer): string {
-  const found = itemsOf<ShownCondition>(conditions).filter((c) => !(c.type === 'Ready' && c.status === 'True'));
-  const targets = itemsOf<{ readonly name: string; readonly targets?: readonly ShownTarget[] }>(environments).flatMap((e) =>
-    (e.targets ?? []).map((t) => `  ${e.name}  ${t.target ?? t.name ?? '?'}  ${JSON.stringify(t.running ?? null)}`),
-  );
+function serverText({ url, conditions, targets }: ServerAnswer): string {
+  const found = conditions.filter((c) => !(c.type === 'Ready' && c.status === 'True'));
   const lines = found.map((c) => `  ${c.kind} ${c.name}: ${c.type}=${c.status} ${c.reason}: ${c.message}`);
-  return [`${url} says:`, ...(lines.length === 0 ? ['  no condition needs attention'] : lines), ...targets].map(plain).join('\n');
+  const seen = targets.map((t) => {
+    const runs = t.error ?? (t.running.length === 0 ? 'runs nothing' : `runs ${t.running.map((r) => `${r.component}@${r.digest}`).join(', ')}`);
+    return `  ${t.environment}/${t.application} on ${t.target}: ${runs} (seen ${t.observedAt})`;
+  });
+  return [`${url} says:`, ...(lines.length === 0 ? ['  no condition needs attention'] : lines), ...seen].map(plain).join('\n');
 }
 
-/** Lists come as they are, or as pages with `items`. */
-function itemsOf<T>(value: unknown): readonly T[] {
-  if (Array.isArray(value)) return value as readonly T[];
-  const items = typeof value === 'object' && value !== null ? (value as { items?: unknown }).items : undefined;
+/** The list in an answer of the API. */
+function listIn<T>(value: unknown): readonly T[] {
+  const items = typeof value === 'object' && value !== null ? (value as { data?: unknown }).data : undefined;
   return Array.isArray(items) ? (items as readonly T[]) : [];
 }

@@ -201,6 +201,17 @@ async function revert(stage: Stage, tell: Tell): Promise<void> {
   must(appOf(stage, 'prod')?.lock === lock?.digest, 'prod runs another lock');
   must((await stage.onTarget('prod', 'current/api/app.txt')) === 'api one\n', 'prod runs what the moved tag points to');
   tell(`prod is back at ${short(lock?.digest)}, not at what the tag 1.4.0 points to today`);
+  const wanted = lock?.lock.components.map((c) => c.digest).sort().join();
+  await until(stage, 'the agent to tell what prod really runs', async () => (await reallyRuns(stage, 'prod')) === wanted);
+  tell('and the agent sees those digests on the target: stella status --server');
+}
+
+/** Digests that the agent last saw on the target of an environment. */
+async function reallyRuns(stage: Stage, environment: string): Promise<string | undefined> {
+  const result = await stage.stella('bob', 'status', environment, '--server', stage.apiUrl, '-o', 'json');
+  must(result.exitCode === 0, `stella status says: ${result.stderr}`);
+  const { server } = JSON.parse(result.stdout) as { server: { targets: readonly { environment: string; running: readonly { digest: string }[] }[] } };
+  return server.targets.find((t) => t.environment === environment)?.running.map((r) => r.digest).sort().join();
 }
 
 async function offline(stage: Stage, tell: Tell): Promise<void> {
