@@ -124,8 +124,7 @@ function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDeci
   for (const approval of p.sources.approvals) {
     if (!state.approvals.has(approval)) return refuse('ApprovalUnobserved', `a decision uses approval ${approval}, which no earlier record observed`);
   }
-  const last = app.lastDecision;
-  const spent = last === null ? [] : last.intents.filter((intent) => p.sources.intents.length > 0 && !p.sources.intents.includes(intent));
+  const spent = spentBy(p, app.lastDecision);
   const seen = { ...app, spentIntents: union(app.spentIntents, spent), lastDecision: lastDecisionOf(record, p) };
   if (p.decision.outcome !== 'allow') {
     const open = app.openRun;
@@ -135,6 +134,16 @@ function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDeci
   const run = openedRun(app, record, p);
   if (run === null) return refuse('GenerationSkipped', `decision ${record.header.seq} does not open the generation that follows`);
   return { ok: true, state: withApp(state, { ...seen, generation: run.generation, openRun: run }) };
+}
+
+/**
+ * TRUST "Intent digest": a decision about another request, signed or not, spends the intent of the one before, and a request that ended
+ * spends its own. A restored file does not bring its old author back.
+ */
+function spentBy(p: PromotionDecisionPredicate, last: AppState['lastDecision']): readonly Digest[] {
+  const { intents, ended, promotionDocument } = p.sources;
+  const isOther = last !== null && (last.promotion !== promotionDocument || intents.length > 0);
+  return [...(isOther ? last.intents.filter((intent) => !intents.includes(intent)) : []), ...(ended === null ? [] : intents)];
 }
 
 function lastDecisionOf(record: EvidenceRecord, p: PromotionDecisionPredicate): AppState['lastDecision'] {
