@@ -4,7 +4,7 @@ import { limits } from '../core/model/limits.ts';
 import { isDeclarationPath } from '../core/desired/parsed-file.ts';
 import { mergeWrote, type TouchingCommit } from '../core/trust/requesters.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
-import type { GitReader, LogEntry, PathChange } from '../ports/git-reader.ts';
+import type { FileMode, GitReader, LogEntry, PathChange } from '../ports/git-reader.ts';
 import { parseChanges } from './declarations.ts';
 
 /** Paths and documents that one commit itself changed (T26). */
@@ -77,11 +77,16 @@ export class TouchingCommits {
   async #ownChanges({ commit, parents }: LogEntry): Promise<readonly PathChange[]> {
     const [ours, theirs, third] = parents;
     if (ours === undefined) return (await this.#reader.diff(null, commit)).changes;
-    // T26: an octopus merge is content by its signer, all of it.
-    if (theirs === undefined || third !== undefined) return (await this.#reader.diff(ours, commit)).changes;
-    const base = await this.#reader.mergeBase(ours, theirs);
-    if (base === null) return (await this.#reader.diff(ours, commit)).changes;
+    if (theirs === undefined) return (await this.#reader.diff(ours, commit)).changes;
+    const base = third === undefined ? await this.#reader.mergeBase(ours, theirs) : null;
+    // T26: an octopus merge, or one of unrelated histories, is content by its signer: whatever it has that one of its parents has not.
+    if (base === null) return this.#differingFromAny(parents, commit);
     return this.#mergeChanges(base, ours, theirs, commit);
+  }
+
+  async #differingFromAny(parents: readonly CommitId[], commit: CommitId): Promise<readonly PathChange[]> {
+    const diffs = await Promise.all(parents.map((parent) => this.#reader.diff(parent, commit)));
+    return diffs.flatMap(({ changes }) => changes);
   }
 
   async #mergeChanges(base: CommitId, ours: CommitId, theirs: CommitId, result: CommitId): Promise<readonly PathChange[]> {
@@ -89,14 +94,29 @@ export class TouchingCommits {
     const [byOurs = NONE, byTheirs = NONE, byResult = NONE] = sides;
     const written: PathChange[] = [];
     for (const path of new Set([...byOurs.keys(), ...byTheirs.keys(), ...byResult.keys()])) {
-      const base = (byOurs.get(path) ?? byTheirs.get(path) ?? byResult.get(path))?.oldBlob ?? null;
-      const at = (side: ReadonlyMap<string, PathChange>): BlobId | null => (side.has(path) ? (side.get(path)?.newBlob ?? null) : base);
-      if (!mergeWrote({ base, ours: at(byOurs), theirs: at(byTheirs), result: at(byResult) })) continue;
-      const own = byOurs.get(path);
-      written.push({ path, oldBlob: at(byOurs), newBlob: at(byResult), oldMode: own?.newMode ?? null, newMode: byResult.get(path)?.newMode ?? own?.oldMode ?? '100644' });
+      const known = byOurs.get(path) ?? byTheirs.get(path) ?? byResult.get(path);
+      const base = contentOf(known?.oldBlob ?? null, known?.oldMode ?? null);
+      const at = (side: ReadonlyMap<string, PathChange>): Content => {
+        const change = side.get(path);
+        return change === undefined ? base : contentOf(change.newBlob, change.newMode);
+      };
+      const [own, result] = [at(byOurs), at(byResult)];
+      if (!mergeWrote({ base: textOf(base), ours: textOf(own), theirs: textOf(at(byTheirs)), result: textOf(result) })) continue;
+      written.push({ path, oldBlob: own?.blob ?? null, newBlob: result?.blob ?? null, oldMode: own?.mode ?? null, newMode: result?.mode ?? own?.mode ?? null });
     }
     return written;
   }
+}
+
+/** What a path holds; null where it is absent. The mode belongs to it: a link that becomes a file becomes a document. */
+type Content = { readonly blob: BlobId; readonly mode: FileMode } | null;
+
+function contentOf(blob: BlobId | null, mode: FileMode | null): Content {
+  return blob === null || mode === null ? null : { blob, mode };
+}
+
+function textOf(content: Content): string | null {
+  return content === null ? null : `${content.mode} ${content.blob}`;
 }
 
 function reversed(c: PathChange): PathChange {
