@@ -19,7 +19,7 @@ import { applyProtectedChange, changeApprover, changeTo, listFault } from '../co
 import { keyRingOf } from '../core/trust/key-ring.ts';
 import { pendingChanges } from '../core/trust/pending-changes.ts';
 import { parseChanges } from './declarations.ts';
-import type { Pass } from './pass.ts';
+import { holdArtifacts, type Pass } from './pass.ts';
 
 /** A signed commit that carries `Stella-Change`, and the change that it speaks of. */
 export type ChangeCommit = { readonly commit: CommitId; readonly raw: Uint8Array; readonly observedAt: string; readonly named: readonly Digest[]; readonly documents: readonly { readonly key: DocumentKey; readonly kind: ProtectedChange['kind']; readonly name: string; readonly to: Digest | null }[] };
@@ -74,8 +74,6 @@ function note(into: Map<DocumentKey, ChangeCommit['documents'][number]>, { kind,
 }
 
 type Proposal = { readonly digest: Digest; readonly changes: readonly ProtectedChange[]; readonly approvals: readonly ChangeApproval[] };
-/** What the log has about changes: proposals by approvals that lie in it, and the bytes of all of them, held for this pass. */
-type Observed = { readonly proposals: readonly Proposal[]; readonly bytes: ReadonlyMap<Digest, Uint8Array> };
 
 /**
  * Puts in force what its quorum approved and the tip holds (T15), until nothing more is entitled. What stays pending becomes
@@ -87,8 +85,8 @@ export async function applyChanges(pass: Pass, commits: readonly ChangeCommit[])
   const refused = new Map<Digest, string>();
   for (let applied = true; applied; ) {
     applied = false;
-    for (const proposal of proposalsIn(pass, commits, observed.proposals)) {
-      const fault = await tryChange(pass, proposal, { raw, bytes: observed.bytes });
+    for (const proposal of proposalsIn(pass, commits, observed)) {
+      const fault = await tryChange(pass, proposal, raw);
       if (fault === null) applied = true;
       else refused.set(proposal.digest, fault);
     }
@@ -96,33 +94,24 @@ export async function applyChanges(pass: Pass, commits: readonly ChangeCommit[])
   reportPending(pass, refused);
 }
 
-async function observedProposals(pass: Pass): Promise<Observed> {
+/** What approvals that lie in the log propose. */
+async function observedProposals(pass: Pass): Promise<readonly Proposal[]> {
   const { batch } = pass;
   const { state } = batch;
   const wanted = [...state.changeApprovals.values()].flat();
-  const bytes = new Map<Digest, Uint8Array>();
-  for (let i = 0; i < wanted.length; i += APPROVALS_PER_LOAD) {
-    const slice = wanted.slice(i, i + APPROVALS_PER_LOAD);
-    if (pass.evidenceTip !== null) await pass.artifacts.load(pass.evidenceTip, slice.filter((a) => batch.artifacts.get(a) === undefined));
-    for (const artifact of slice) {
-      const found = batch.lookup(artifact);
-      // What cannot be had stays missing: a rejection that is gone keeps its change out of force.
-      if (found !== undefined) bytes.set(artifact, found);
-    }
-  }
+  await holdArtifacts(pass, wanted);
   const proposals = new Map<Digest, { changes: readonly ProtectedChange[]; approvals: ChangeApproval[] }>();
-  for (const [artifact, document] of bytes) {
+  for (const artifact of wanted) {
     const seen = state.approvals.get(artifact);
-    const approval = parseCanonicalJson(document) as DocumentOf<'Approval'> | undefined;
+    const bytes = batch.lookup(artifact);
+    const approval = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as DocumentOf<'Approval'> | undefined);
     if (seen === undefined || approval?.spec.changes === undefined || seen.action !== 'approve') continue;
     const changes = [...approval.spec.changes].sort((a, b) => compareText(a.kind, b.kind) || compareText(a.name, b.name));
     if (changeDigest(state.logId, changes) !== seen.approves.digest) continue;
     add(proposals, seen.approves.digest, changes, { carrier: 'embedded', principal: seen.principal, document: seen.document, artifact, observedAt: seen.observedAt });
   }
-  return { proposals: sortedProposals(proposals), bytes };
+  return sortedProposals(proposals);
 }
-
-const APPROVALS_PER_LOAD = 200;
 
 function proposalsIn(pass: Pass, commits: readonly ChangeCommit[], observed: readonly Proposal[]): readonly Proposal[] {
   const { state } = pass.batch;
@@ -152,15 +141,16 @@ function commitApproval(pass: Pass, c: ChangeCommit): ChangeApproval | null {
   return { carrier: 'commit', principal: holder.principal.metadata.name, commit: c.commit, artifact: digestOfBytes(c.raw), observedAt: c.observedAt };
 }
 
-/** Bytes of commits that are not in the log yet, and of approvals that are. */
-type Material = { readonly raw: ReadonlyMap<Digest, Uint8Array>; readonly bytes: ReadonlyMap<Digest, Uint8Array> };
-
-/** Adds the record when the change is entitled. Whoever has no say costs little: the quorum is counted before the documents are checked. @returns why not, or null when it is in force now */
-async function tryChange(pass: Pass, proposal: Proposal, { raw, bytes }: Material): Promise<string | null> {
+/**
+ * Adds the record when the change is entitled. Whoever has no say costs little: the quorum is counted before the documents are checked.
+ * @param raw commits that may not be in the log yet
+ * @returns why not, or null when it is in force now
+ */
+async function tryChange(pass: Pass, proposal: Proposal, raw: ReadonlyMap<Digest, Uint8Array>): Promise<string | null> {
   const { batch, loaded } = pass;
   const shape = listFault(batch.state, proposal.changes) ?? tipFault(loaded.state, proposal.changes);
   if (shape !== null) return shape;
-  const lookup = (digest: Digest): Uint8Array | undefined => raw.get(digest) ?? bytes.get(digest) ?? batch.lookup(digest);
+  const lookup = (digest: Digest): Uint8Array | undefined => raw.get(digest) ?? batch.lookup(digest);
   const approvals = countedApprovals(pass, proposal, lookup);
   const proposers = approvals.length === 0 ? NO_PROPOSERS : await proposersOf(pass, proposal.changes);
   const predicate: ProtectedChangePredicate = { basis: 'quorum', changeDigest: proposal.digest, changes: proposal.changes, approvals, proposers: proposers.found };
@@ -176,7 +166,6 @@ async function tryChange(pass: Pass, proposal: Proposal, { raw, bytes }: Materia
     const found = raw.get(artifact);
     if (found !== undefined) batch.artifact(found);
   }
-  batch.hold(bytes);
   batch.add({ type: 'protected-change', predicate });
   return null;
 }

@@ -22,6 +22,11 @@ export class ArtifactCache {
   readonly get = (digest: Digest): Uint8Array | undefined => this.#held.get(digest);
 
   put(digest: Digest, bytes: Uint8Array): void {
+    this.#insert(digest, bytes);
+    this.#shrink(new Set([digest]));
+  }
+
+  #insert(digest: Digest, bytes: Uint8Array): void {
     const before = this.#held.get(digest);
     if (before !== undefined) {
       this.#held.delete(digest);
@@ -30,23 +35,32 @@ export class ArtifactCache {
     }
     this.#held.set(digest, bytes);
     this.#bytes += bytes.length;
+  }
+
+  #shrink(wanted: ReadonlySet<Digest>): void {
     for (const [oldest, old] of this.#held) {
-      if (this.#bytes <= this.#maxBytes || oldest === digest) break;
+      if (this.#bytes <= this.#maxBytes) break;
+      if (wanted.has(oldest)) continue;
       this.#held.delete(oldest);
       this.#bytes -= old.length;
     }
   }
 
-  /** Makes `digests` available to `get`, as far as the branch at `commit` has them under their own digest (T30). */
+  /**
+   * Makes `digests` available to `get`, as far as the branch at `commit` has them under their own digest (T30). All of them stay until the
+   * next call, even beyond the bound: a rejection must not give way to the approvals it stands among.
+   */
   async load(commit: CommitId, digests: Iterable<Digest>): Promise<void> {
-    const missing = [...new Set(digests)].filter((digest) => !this.#held.has(digest));
+    const wanted = new Set(digests);
+    const missing = [...wanted].filter((digest) => !this.#held.has(digest));
     const shards = Map.groupBy(missing, (digest) => artifactPath(digest).split('/').slice(0, 2).join('/'));
     for (const [folder, wanted] of shards) {
       const { entries } = await this.#reader.readTree(commit, { under: folder });
       const byPath = new Map(entries.map((entry) => [entry.path, entry.blob]));
       const blobs = wanted.flatMap((digest) => byPath.get(artifactPath(digest)) ?? []);
       const read = await this.#reader.readBlobs(blobs, limits.artifactBytes);
-      for (const object of read.values()) if (object.ok) this.put(digestOfBytes(object.bytes), object.bytes);
+      for (const object of read.values()) if (object.ok) this.#insert(digestOfBytes(object.bytes), object.bytes);
     }
+    this.#shrink(wanted);
   }
 }

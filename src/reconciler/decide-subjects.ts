@@ -11,7 +11,7 @@ import { appStateOf, type AppState } from '../core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
 import { EVIDENCE_FILE, PREVIOUS_STICKER, renderSticker, STICKER } from '../core/release/sticker.ts';
 import type { Runs } from '../core/model/preimages.ts';
-import type { Pass } from './pass.ts';
+import { holdArtifacts, type Pass } from './pass.ts';
 import { configurationOf, gatherMaterial, type Planned, type PlanningWorld, type Subject } from './planning.ts';
 
 /** Decides every subject of `subjects`, sorted by environment and application; writes what changed (EVIDENCE "When a decision is written"). */
@@ -47,11 +47,10 @@ async function decideSubject(pass: Pass, s: Subject): Promise<void> {
 
 /** Everything that deciding looks up synchronously. */
 async function loadArtifacts(pass: Pass, s: Subject): Promise<void> {
-  if (pass.evidenceTip === null) return;
   const app = appStateOf(pass.batch.state, s.environment, s.application);
   const last = app.lastDecision;
   const wanted = [...app.approvals, ...(last === null ? [] : [last.promotionArtifact]), ...(last?.plan == null ? [] : [last.plan]), ...(app.runs === null ? [] : [app.runs])];
-  await pass.artifacts.load(pass.evidenceTip, wanted.filter((digest) => pass.batch.artifacts.get(digest) === undefined));
+  await holdArtifacts(pass, wanted);
 }
 
 /** An unchanged relevant digest and outcome write nothing; an allow that lapsed while its run is open is decided again (T23). */

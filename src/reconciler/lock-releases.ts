@@ -2,13 +2,17 @@ import type { Digest } from '../core/model/digest.ts';
 import { documentDigest, documentKey, type DocumentKey, type DocumentOf } from '../core/model/documents.ts';
 import { compareText, splitPair } from '../core/model/names.ts';
 import { preimageDigest, releaseSpecDigest, type Lock, type LockComponent } from '../core/model/preimages.ts';
+import { ballotOf } from '../core/decision/ballot.ts';
 import { buildDecisionInput } from '../core/decision/build-input.ts';
+import { approvalsGate } from '../core/decision/gate/approvals.ts';
+import { separationGate } from '../core/decision/gate/separation.ts';
+import { instantTextOf } from '../core/decision/instants.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
 import { inForceOf } from '../core/evidence/log-state.ts';
 import type { ReleaseLockPredicate } from '../core/evidence/records.ts';
 import { makeLock, wantedBy, type WantedComponent } from '../core/release/lock.ts';
 import type { ConditionReason } from './conditions.ts';
-import type { Pass } from './pass.ts';
+import { holdArtifacts, type Pass } from './pass.ts';
 import { gatherMaterial, readFiles, type PlanningWorld, type ShippedFile } from './planning.ts';
 
 type Fault = { readonly reason: ConditionReason; readonly message: string };
@@ -113,7 +117,7 @@ async function adoptable(pass: Pass, release: DocumentOf<'Release'>, components:
   for (const [key, promotion] of promotionsOf(pass, application, version)) {
     const app = state.states.get(key);
     if (app === undefined) continue;
-    if (pass.evidenceTip !== null) await pass.artifacts.load(pass.evidenceTip, app.approvals);
+    await holdArtifacts(pass, app.approvals);
     for (const artifact of app.approvals) {
       const bytes = pass.batch.lookup(artifact);
       const approval = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as DocumentOf<'Approval'> | undefined);
@@ -138,7 +142,7 @@ function promotionsOf(pass: Pass, application: string, version: string): readonl
   });
 }
 
-/** Whether `document` would count for `promotion` if the release had this lock. */
+/** Whether `document` would be one of the approvals that allow `promotion` if the release had this lock. */
 async function counts(pass: Pass, promotion: DocumentOf<'Promotion'>, release: DocumentOf<'Release'>, lock: Lock, document: Digest, files: readonly ShippedFile[]): Promise<boolean> {
   const { batch } = pass;
   const [environment, application] = splitPair(promotion.metadata.name);
@@ -149,7 +153,11 @@ async function counts(pass: Pass, promotion: DocumentOf<'Promotion'>, release: D
   const world: PlanningWorld = { ...pass, state, desired: pass.loaded.state, lookup };
   const { material } = await gatherMaterial(world, { environment, application }, promotion);
   const { input } = buildDecisionInput(state, material, batch.asOf, lookup);
-  return input.approvals.some((a) => a.document === document && a.action === 'approve' && !input.requesters.people.includes(a.principal));
+  // A lock is for ever and for every environment: the digests are those of a quorum, never of one voice of it, or of anybody where nobody is asked.
+  const ballot = ballotOf(input, instantTextOf(input.asOf));
+  const approvals = approvalsGate(input.clauses, ballot);
+  const agreed = [...approvals.results, ...separationGate(input.clauses, ballot)].every((gate) => gate.outcome === 'passed');
+  return input.clauses.length > 0 && agreed && approvals.counted.some((vote) => vote.documents.includes(document));
 }
 
 /** Looks again at tags of releases that are locked: the lock does not follow, but a move is observed and reported. */

@@ -1,4 +1,5 @@
 import type { CommitId } from '../core/model/commit-id.ts';
+import type { Digest } from '../core/model/digest.ts';
 import type { DocumentOf } from '../core/model/documents.ts';
 import type { DigestResolver } from '../ports/digest-resolver.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
@@ -30,3 +31,10 @@ export type Pass = {
   readonly pollTags: boolean;
 };
 
+/** Makes artifacts of the log available to the steps of this pass, as far as the log has them. They stay, whatever else is loaded. */
+export async function holdArtifacts({ batch, artifacts, evidenceTip }: Pick<Pass, 'batch' | 'artifacts' | 'evidenceTip'>, digests: readonly Digest[]): Promise<void> {
+  if (evidenceTip === null) return;
+  const wanted = digests.filter((digest) => batch.artifacts.get(digest) === undefined);
+  await artifacts.load(evidenceTip, wanted);
+  batch.hold(new Map(wanted.flatMap((digest) => { const bytes = artifacts.get(digest); return bytes === undefined ? [] : [[digest, bytes] as const]; })));
+}

@@ -9,9 +9,10 @@ import type { DesiredState } from '../core/desired/desired-state.ts';
 import { appStateOf, type LogState } from '../core/evidence/log-state.ts';
 import { makePlan, type PlanResult } from '../core/release/plan.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
-import type { GitReader } from '../ports/git-reader.ts';
+import type { TouchingCommit } from '../core/trust/requesters.ts';
+import { GitError, type GitReader } from '../ports/git-reader.ts';
 import type { ArtifactCache } from './artifact-cache.ts';
-import type { TouchingCommits } from './touching-commits.ts';
+import type { Interest, TouchingCommits } from './touching-commits.ts';
 
 /** What planning one subject needs, on a server and in a clone alike. */
 export type PlanningWorld = {
@@ -73,7 +74,7 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
   if (operation === 'remove' && appStateOf(state, s.environment, s.application).lock === null) problems.push({ code: 'NothingToRemove', detail: 'nothing is deployed' });
   const path = configuration?.spec.override;
   const shipped = path === undefined ? { files: [], faults: [] } : await readFiles(world.reader, world.tip, [path]);
-  if (lock !== null && world.evidenceTip !== null) await world.artifacts.load(world.evidenceTip, lock.snapshot.files.map((f) => f.digest));
+  if (lock !== null && world.evidenceTip !== null) await world.artifacts.load(world.evidenceTip, composeFile(lock));
   const canPlan = operation === 'remove' || lock !== null;
   const plan = canPlan ? makePlan({
     state, ...s, operation, lock: operation === 'remove' ? null : lock, configuration: operation === 'remove' ? null : configuration, override: shipped.files[0] ?? null,
@@ -81,9 +82,26 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
   }) : null;
   if (plan !== null && !plan.ok) problems.push({ code: plan.code, detail: shipped.faults[0] ?? plan.detail });
   const from = appStateOf(state, s.environment, s.application).succeededTip ?? state.genesisTip;
-  const commits = await world.touching.find(from, world.tip, { ...s, release, configurationFiles: path === undefined ? [] : [path] });
-  const material: DecisionMaterial = { ...s, promotion, ended: options.ended ?? null, plan: plan?.ok === true ? plan.plan : null, problems, commits };
+  const commits = await touchingCommits(world, from, { ...s, release, configurationFiles: path === undefined ? [] : [path] });
+  if (commits === null) problems.push({ code: 'PlanInvalid', detail: `more than ${limits.requesterCommits} commits since the last run that succeeded here: nobody can tell who asked` });
+  const material: DecisionMaterial = { ...s, promotion, ended: options.ended ?? null, plan: plan?.ok === true && commits !== null ? plan.plan : null, problems, commits: commits ?? [] };
   return { material, lock: operation === 'remove' ? null : lock, configuration, plan, files: shipped.files };
+}
+
+/** null when there are too many to look at: then nothing is planned, and everything else goes on (T12). */
+async function touchingCommits(world: PlanningWorld, from: CommitId | null, interest: Interest): Promise<readonly TouchingCommit[] | null> {
+  try {
+    return await world.touching.find(from, world.tip, interest);
+  } catch (cause) {
+    if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;
+    throw cause;
+  }
+}
+
+/** The one file of a snapshot that planning looks into. */
+function composeFile({ snapshot }: Lock): readonly Digest[] {
+  const { deployment } = snapshot;
+  return deployment.type === 'compose' ? snapshot.files.filter((f) => f.path === deployment.compose).map((f) => f.digest) : [];
 }
 
 /** Digests of the approvals and snapshot files that a decision about `s` looks up. */

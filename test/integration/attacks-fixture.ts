@@ -103,4 +103,4 @@ export class Stage {
 
 export const releaseOf = (version: string, tag = version): DocumentOf<'Release'> => doc('Release', `shop/${version}`, { components: { api: { tag } } });
 export const personOf = (name: string, keys: readonly SshKey[], roles: readonly string[], more: Partial<SpecOf['Principal']> = {}): DocumentOf<'Principal'> =>
-  doc('Principal', name, { type: 'person', keys: keys.map((key) => ({ key: key.publicKey, status: 'active' })), roles: roles.map((role) => ({ role })), ...more });
+  doc('Principal', name, { type: 'person', keys: keys.map((key) => ({ key: key.publicKey, status: 'active' })), ...(roles.length === 0 ? {} : { roles: roles.map((role) => ({ role })) }), ...more });

@@ -29,6 +29,7 @@ export type BuiltInput = { readonly input: DecisionInput; readonly relevant: Dig
  * The canonical input of `decide`, from the log's state before the decision and its material. Live reconciling, `explain`
  * and `replay` build it with this one function.
  * @param artifact raw approvals by digest
+ * @throws ApprovalMissing
  */
 export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: string, artifact: ArtifactLookup): BuiltInput {
   const app = appStateOf(state, m.environment, m.application);
@@ -106,10 +107,16 @@ export function isSatisfied(app: AppState, operation: Operation, lock: Digest | 
   return operation === 'remove' ? app.lock === null : lock !== null && runs !== null && app.lock === lock && app.runs === runs;
 }
 
-/** An observed approval whose signature is verified again from its archived bytes; one that no longer verifies is not there. */
+/** The log observed an approval whose bytes are not at hand. It may be a no, so nothing can be decided without it. */
+export class ApprovalMissing extends Error {
+  readonly code = 'ArtifactMissing';
+}
+
+/** An observed approval whose signature is verified again from its archived bytes; one that no longer verifies is not there. @throws ApprovalMissing */
 function candidateOf(state: LogState, approval: Digest, ring: KeyRing, artifact: ArtifactLookup): readonly ApprovalCandidate[] {
   const seen = state.approvals.get(approval);
   const bytes = seen === undefined ? undefined : artifact(seen.artifact);
+  if (seen !== undefined && bytes === undefined) throw new ApprovalMissing(`the approval ${approval} is not in the log; restore the evidence branch from a clone`);
   const parsed = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
   if (seen === undefined || parsed?.kind !== 'Approval' || documentDigest(parsed) !== seen.document) return [];
   const valid = signersOf(parsed, 'stella-approval').some((s) => s.fingerprint === seen.fingerprint && s.payload === seen.payload);
