@@ -1,0 +1,114 @@
+import { performance } from 'node:perf_hooks';
+import { forkGitLauncher } from '../../src/adapters/git/git-launcher.ts';
+import { openMirror, type Mirror } from '../../src/adapters/git/mirror.ts';
+import type { GitCommands } from '../../src/adapters/git/git-command.ts';
+import { openCommitSigner } from '../../src/adapters/keys/commit-key.ts';
+import { digestOfBytes } from '../../src/core/model/digest.ts';
+import type { AnyDocument } from '../../src/core/model/documents.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Reconciler, ReconcilerParts } from '../../src/reconciler/reconciler.ts';
+import { doc, EVIDENCE_REF, recordSignerOf, World } from '../fakes/world.ts';
+
+/** Documents of one application: itself, its component, releases, promotions, and a configuration for each environment (one per customer, say). */
+const PER_APPLICATION = 100;
+const RELEASES = 12;
+const PROMOTIONS = 3;
+const ENVIRONMENTS = Array.from({ length: PER_APPLICATION - RELEASES - PROMOTIONS - 2 }, (_, i) => `env-${String(i).padStart(2, '0')}`);
+/** The environment whose promotions change. */
+const CHANGING = 'env-00';
+const PER_TARGET = 50;
+
+/** A repository of many documents, and a reconciler on it as a server runs it. */
+export type LargeWorld = {
+  readonly reconciler: Reconciler;
+  /** Number of documents. */
+  readonly documents: number;
+  /** How long the first passes took, from an empty mirror and no log. */
+  readonly firstMs: number;
+  /** Changes one promotion, makes the pass that decides it and the one that records its outcome. @returns milliseconds of the first */
+  promote(round: number): Promise<number>;
+  close(): Promise<void>;
+};
+
+/** @param documents about how many; a multiple of 100 */
+export async function createLargeWorld(documents: number, overrides: Partial<ReconcilerParts> = {}): Promise<LargeWorld> {
+  const applications = documents / PER_APPLICATION;
+  const world = await World.create({ idle: true, documents: protectedDocuments(applications), files: otherFiles(applications) });
+  const commands = forkGitLauncher();
+  const mirror = await openMirror({ folder: join(world.folder, 'server'), url: world.repository.folder, settings: { environment: { PATH: process.env['PATH'] }, commands }, ownPid: process.pid });
+  const reconciler = await startReconciler(world, mirror, overrides);
+  const start = performance.now();
+  await world.settle();
+  const firstMs = performance.now() - start;
+  return {
+    reconciler, documents, firstMs,
+    promote: (round) => promote(world, reconciler, applications, round),
+    close: () => closeAll(world, mirror, commands),
+  };
+}
+
+async function startReconciler(world: World, mirror: Mirror, overrides: Partial<ReconcilerParts>): Promise<Reconciler> {
+  const { privateKeyPath } = world.keys.commits;
+  const commits = openCommitSigner({ text: await readFile(privateKeyPath, 'utf8'), file: null, where: privateKeyPath, environment: {} });
+  const { reader, remote, writer } = mirror;
+  return world.reconciler({
+    reader, remote, evidence: { reader, remote, branch: writer.openBranch(EVIDENCE_REF) }, signers: { records: recordSignerOf(world.keys.decisions), commits }, ...overrides,
+  });
+}
+
+async function promote(world: World, reconciler: Reconciler, applications: number, round: number): Promise<number> {
+  const application = nameOf(round % applications);
+  const release = `1.${1 + (Math.floor(round / applications) % (RELEASES - 1))}`;
+  await world.commit([], { files: { [`promotions/${CHANGING}/${application}.yaml`]: promotionText(CHANGING, application, release) } });
+  const start = performance.now();
+  const decided = await reconciler.pass();
+  const elapsedMs = performance.now() - start;
+  const ended = await reconciler.pass();
+  if (decided.fault !== null || decided.records !== 2 || ended.records !== 1) throw new Error(`round ${round} of ${application}: ${JSON.stringify([decided, ended])}`);
+  return elapsedMs;
+}
+
+async function closeAll(world: World, mirror: Mirror, commands: GitCommands): Promise<void> {
+  await mirror.close();
+  await commands.close();
+  await world.close();
+}
+
+const nameOf = (i: number): string => `app-${String(i).padStart(5, '0')}`;
+const names = (applications: number): readonly string[] => Array.from({ length: applications }, (_, i) => nameOf(i));
+
+function protectedDocuments(applications: number): readonly AnyDocument[] {
+  const environments = ENVIRONMENTS.map((name, i) => doc('Environment', name, { order: i + 10 }));
+  const targets = Array.from({ length: Math.ceil(applications / PER_TARGET) }, (_, i) => doc('Target', `many-${i}`, {
+    type: 'directory_host', agent: 'host', environments: [...ENVIRONMENTS], applications: names(applications).slice(i * PER_TARGET, (i + 1) * PER_TARGET), connection: { root: `/srv/many-${i}` },
+  }));
+  const each = names(applications).flatMap((name) => [
+    doc('Application', name, { components: [`${name}-web`], deployment: { type: 'directory' } }), doc('Component', `${name}-web`, { repository: `many/${name}`, registry: 'images' }),
+  ]);
+  return [...environments, ...targets, ...each];
+}
+
+/** Releases whose components have digests, so that no registry is asked; a configuration for each environment; promotions for some. */
+function otherFiles(applications: number): Readonly<Record<string, string>> {
+  const files: Record<string, string> = {};
+  for (const name of names(applications)) {
+    for (let i = 0; i < RELEASES; i += 1) files[`apps/${name}/releases/1.${i}.yaml`] = releaseText(name, `1.${i}`);
+    for (const environment of ENVIRONMENTS) files[`apps/${name}/env/${environment}.yaml`] = text('Configuration', `${environment}/${name}`, '  variables:\n    LOG_LEVEL: warn\n');
+    for (const environment of ENVIRONMENTS.slice(0, PROMOTIONS)) files[`promotions/${environment}/${name}.yaml`] = promotionText(environment, name, '1.0');
+  }
+  return files;
+}
+
+function releaseText(application: string, version: string): string {
+  return text('Release', `${application}/${version}`, `  components:\n    ${application}-web:\n      digest: ${digestOfBytes(`${application} ${version}`)}\n`);
+}
+
+function promotionText(environment: string, application: string, release: string): string {
+  return text('Promotion', `${environment}/${application}`, `  release: "${release}"\n`);
+}
+
+/** Written out, because the library takes long for 50,000 documents. */
+function text(kind: string, name: string, spec: string): string {
+  return `apiVersion: stella/v1alpha1\nkind: ${kind}\nmetadata:\n  name: ${name}\nspec:\n${spec}`;
+}
