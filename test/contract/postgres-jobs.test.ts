@@ -44,7 +44,7 @@ describe('jobs', () => {
     queue.start({ run: handler });
     await queue.leading();
     await queue.enqueue('run', [2]);
-    await expect.poll(() => calls.toSorted(), within).toEqual([[[2], 1], [{ id: 1, text: 'a\0b' }, 1]]);
+    await expect.poll(() => calls.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)), within).toEqual([[[2], 1], [{ id: 1, text: 'a\0b' }, 1]]);
     await expect.poll(waiting, within).toEqual([{ n: 0 }]);
   });
 

@@ -31,7 +31,7 @@ it('Postgres shows how runs ended and what releases are, also when the run ends 
     expect((await reader.promotions({ environment: 'dev' })).items).toMatchObject([{ outcome: 'allow', result: 'Succeeded' }]);
     await world.commit([doc('Promotion', 'dev/shop', { release: '1.1' })], { by: world.people.alice });
     await world.settle();
-    const releases = (await reader.releases({ application: 'shop' })).items.map(({ name, status }) => [name, status]).sort();
+    const releases = (await reader.releases({ application: 'shop' })).items.map(({ name, status }) => [name, status]).sort(([a = ''], [b = '']) => (a < b ? -1 : 1));
     expect(releases).toEqual([['shop/1.0', 'ready'], ['shop/1.1', 'deployed']]);
     expect((await ledger.tip())?.seq).toBe((await world.state()).size - 1);
   } finally {
