@@ -3,7 +3,7 @@ import type { Digest } from '../core/model/digest.ts';
 import { limits } from '../core/model/limits.ts';
 import { preimageDigest, type OrderOperation } from '../core/model/preimages.ts';
 import { inForceOf, type LogState } from '../core/evidence/log-state.ts';
-import type { DeploymentOutcomePredicate, EvidenceRecord, RecordType } from '../core/evidence/records.ts';
+import { artifactsOf, type DeploymentOutcomePredicate, type EvidenceRecord, type RecordType } from '../core/evidence/records.ts';
 import { verifyReceipt } from '../core/order/receipt.ts';
 import type { RecordStep } from '../reconciler/read-evidence.ts';
 
@@ -94,24 +94,4 @@ function missingArtifact(record: EvidenceRecord, artifact: Artifact): RecordFaul
   const missing = artifactsOf(record).find((digest) => artifact(digest) === undefined);
   if (missing === undefined) return null;
   return { code: 'ArtifactMissing', seq: record.header.seq, message: `record ${record.header.seq} names the artifact ${missing}, which is missing or damaged` };
-}
-
-function artifactsOf(record: EvidenceRecord): readonly Digest[] {
-  switch (record.type) {
-    case 'observation':
-      return record.predicate.type === 'approval' ? [record.predicate.artifact] : [];
-    case 'protected-change': {
-      const { changes, approvals, proposers } = record.predicate;
-      return [...changes.flatMap((c) => (c.to === null ? [] : [c.to])), ...approvals.map((a) => a.artifact), ...proposers.commits.map((c) => c.artifact)];
-    }
-    case 'release-lock':
-      return record.predicate.lock.snapshot.files.map((f) => f.digest);
-    case 'promotion-decision': {
-      const { input, sources, artifacts } = record.predicate;
-      const optional = [sources.plan, sources.configuration].flatMap((d) => (d === null ? [] : [d]));
-      return [input, sources.promotion, ...optional, ...sources.approvals, ...sources.commits.map((c) => c.artifact), ...artifacts.map((a) => a.digest)];
-    }
-    case 'deployment-outcome':
-      return record.predicate.steps.flatMap((s) => s.targets).flatMap((t) => (t.receipt === null ? [] : [t.receipt]));
-  }
 }

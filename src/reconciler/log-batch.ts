@@ -14,7 +14,7 @@ import type { RecordSigner } from '../ports/signing.ts';
 export const ENGINE_NAME = 'stella-gitops';
 
 export class LogBatchError extends Error {
-  readonly code: 'RecordRefused' | 'ArtifactTooLarge';
+  readonly code: 'RecordRefused' | 'RecordTooLarge' | 'ArtifactTooLarge';
   readonly disposition = 'stall';
   constructor(code: LogBatchError['code'], message: string) {
     super(message);
@@ -83,6 +83,8 @@ export class LogBatch {
     const payload = recordPayload(header, body);
     const signature = this.#signer.sign(preAuthEncoding(IN_TOTO_PAYLOAD_TYPE, payload));
     const envelope = assembleEnvelope(payload, [{ keyid: this.#signer.keyId, sig: signature }]);
+    // What nobody could read back would end the log.
+    if (envelope.length > limits.recordBytes) throw new LogBatchError('RecordTooLarge', `a record of ${envelope.length} bytes is over the limit of ${limits.recordBytes}`);
     const record: EvidenceRecord = { digest: digestOfBytes(envelope), header, ...body };
     const result = applyRecord(this.#state, record, this.lookup);
     if (!result.ok) throw new LogBatchError('RecordRefused', `${result.code}: ${result.message}`);

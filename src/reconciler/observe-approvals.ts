@@ -1,11 +1,10 @@
 import { canonicalBytes, type JsonObject } from '../core/model/canonical-json.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
-import { digestOfBytes } from '../core/model/digest.ts';
+import { digestOfBytes, type Digest } from '../core/model/digest.ts';
 import { documentDigest, documentPreimage, type DocumentOf } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
 import { compareText } from '../core/model/names.ts';
-import { documentsOf } from '../core/desired/desired-state.ts';
-import { allInForce, approvalKey, type LogState } from '../core/evidence/log-state.ts';
+import { allInForce, appStateOf, approvalKey, type LogState } from '../core/evidence/log-state.ts';
 import type { Observation } from '../core/evidence/records.ts';
 import { verifyDocumentSignature } from '../core/commit/document-signature.ts';
 import { keyRingOf, type KeyRing } from '../core/trust/key-ring.ts';
@@ -30,11 +29,26 @@ export function observeApprovals(pass: Pass, documents: readonly DocumentOf<'App
     if (known === null) strangers += 1;
     else for (const one of known) found.set(approvalKey(one.observation.document, one.observation.fingerprint), one);
   }
+  const counts = new Map<string, number>();
   for (const { observation, bytes } of [...found.values()].sort((a, b) => compareText(a.observation.artifact, b.observation.artifact))) {
+    if (isBeyondLimit(observation, batch.state, counts)) continue;
     batch.artifact(bytes);
     batch.add({ type: 'observation', predicate: observation });
   }
   return strangers;
+}
+
+/** T31: one person's junk neither fills the log nor makes a decision too large to be recorded. Nobody else's approvals are touched by it. */
+function isBeyondLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
+  if (o.subject === null) return false;
+  const key = `${o.subject.environment}/${o.subject.application} ${o.principal} ${o.action}`;
+  const before = counts.get(key) ?? inLog(o, appStateOf(state, o.subject.environment, o.subject.application).approvals, state);
+  counts.set(key, before + 1);
+  return before >= limits.approvalsPerPerson;
+}
+
+function inLog({ principal, action }: Observed['observation'], approvals: readonly Digest[], state: LogState): number {
+  return approvals.filter((artifact) => { const seen = state.approvals.get(artifact); return seen?.principal === principal && seen.action === action; }).length;
 }
 
 /** Observations of every signature by a principal in force that is new to the log; null when no principal signed. */
@@ -64,9 +78,10 @@ function observationsOf(document: DocumentOf<'Approval'>, ring: KeyRing, state: 
 /** Approvals that lie on the target branch; after the first pass only those that changed. */
 export function approvalsOnTip(pass: Pass): readonly DocumentOf<'Approval'>[] {
   const { state, changedKeys } = pass.loaded;
-  const changed = changedKeys.filter((key) => key.startsWith('Approval/'));
-  if (changed.length === 0) return [];
-  return documentsOf(state, 'Approval').filter((e) => changed.includes(e.key)).map((e) => e.document as unknown as DocumentOf<'Approval'>);
+  return changedKeys.flatMap((key) => {
+    const entry = key.startsWith('Approval/') ? state.usable.Approval.get(key) : undefined;
+    return entry === undefined ? [] : [entry.document as unknown as DocumentOf<'Approval'>];
+  });
 }
 
 /** A branch on which somebody left approvals, and what lies on it. */
@@ -75,15 +90,16 @@ export type ApprovalBranch = { readonly ref: string; readonly commit: CommitId; 
 /**
  * Reads approval branches at the tips that were fetched. Only files below `approvals/` are looked at, so a branch that grew
  * out of the target branch costs no more than one that did not.
+ * @param branches no more than `limits.approvalBranches` of them are read
  */
 export async function readApprovalBranches(reader: GitReader, parser: DocumentParser, branches: readonly { readonly ref: string; readonly commit: CommitId }[]): Promise<readonly ApprovalBranch[]> {
   const read: ApprovalBranch[] = [];
   for (const { ref, commit } of branches.slice(0, limits.approvalBranches)) {
     const { entries } = await reader.readTree(commit, { under: 'approvals' });
-    const changes = entries.slice(0, limits.documentsPerFile).map((e) => ({ path: e.path, oldBlob: null, newBlob: e.blob, oldMode: null, newMode: e.mode }));
+    const changes = entries.slice(0, limits.approvalsPerBranch).map((e) => ({ path: e.path, oldBlob: null, newBlob: e.blob, oldMode: null, newMode: e.mode }));
     const files = await parseChanges(reader, parser, changes);
     const documents = files.flatMap(({ parsed }) => parsed?.documents ?? []).flatMap(({ document }) => (document.kind === 'Approval' ? [document] : []));
-    read.push({ ref, commit, documents });
+    read.push({ ref, commit, documents: documents.slice(0, limits.approvalsPerBranch) });
   }
   return read;
 }

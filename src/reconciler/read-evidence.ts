@@ -6,7 +6,7 @@ import { limits } from '../core/model/limits.ts';
 import { artifactOfPath, seqOfPath } from '../core/evidence/layout.ts';
 import { rootOf, type LogState } from '../core/evidence/log-state.ts';
 import { projectionOf } from '../core/evidence/projection.ts';
-import type { EvidenceRecord } from '../core/evidence/records.ts';
+import { artifactsOf, type EvidenceRecord } from '../core/evidence/records.ts';
 import { pinnedState, readLog, type LogFault } from '../core/evidence/verify-log.ts';
 import { parseSshPublicKey } from '../core/commit/ssh-key.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
@@ -32,6 +32,8 @@ export async function readEvidence(reader: GitReader, commit: CommitId, pin: Dig
   const foreign = unreadable[0]?.shown ?? entries.find((e) => !isOurPath(e))?.path;
   if (foreign !== undefined) return fail('ForeignEvidence', `${foreign} does not belong on the evidence branch`);
   const artifacts = await readArtifacts(reader, entries);
+  const damaged = entries.map((e) => ({ path: e.path, digest: artifactOfPath(e.path) })).find(({ digest }) => digest !== null && !artifacts.has(digest));
+  if (damaged !== undefined) return fail('ArtifactDamaged', `${damaged.path} does not hold what its name says, or is larger than ${limits.artifactBytes} bytes`);
   const rootBytes = artifacts.get(pin);
   const root = rootBytes === undefined ? undefined : (parseCanonicalJson(rootBytes) as DocumentOf<'TrustRoot'> | undefined);
   if (root === undefined) return fail('RootMissing', `the pinned genesis root ${pin} is not on this branch; is the pin that of another log?`);
@@ -71,6 +73,7 @@ async function foldRecords(reader: GitReader, entries: readonly TreeEntry[], sta
   const gap = records.findIndex((r, i) => r.seq !== i);
   if (records.length === 0 || gap >= 0) return { code: 'RecordMissing', message: `record ${Math.max(gap, 0)} is missing`, seq: Math.max(gap, 0) };
   const lookup = (digest: Digest): Uint8Array | undefined => artifacts.get(digest);
+  let missing: EvidenceFault | null = null;
   const projections = new Map<string, Uint8Array>();
   let state = start;
   for (let i = 0; i < records.length; i += limits.recordsPerRead) {
@@ -79,14 +82,27 @@ async function foldRecords(reader: GitReader, entries: readonly TreeEntry[], sta
     const files = slice.map((r) => bytesOf(read, r.blob));
     let at = 0;
     const result = readLog(state, files, lookup, (before, record, after) => {
+      missing ??= missingArtifact(record, artifacts);
       for (const { path, bytes } of projectionOf(after, record)) projections.set(path, bytes);
       visit?.({ before, record, after, envelope: files[at] ?? new Uint8Array() }, lookup);
       at += 1;
     });
     if (!result.ok) return result.fault;
+    if (missing !== null) return missing;
     state = result.state;
   }
   return { state, projections };
+}
+
+/** EVIDENCE: everything that a record used is there, or the log does not replay. */
+function missingArtifact(record: EvidenceRecord, artifacts: ReadonlyMap<Digest, Uint8Array>): EvidenceFault | null {
+  const { seq } = record.header;
+  try {
+    const lacks = artifactsOf(record).find((digest) => !artifacts.has(digest));
+    return lacks === undefined ? null : { code: 'ArtifactMissing', message: `record ${seq} names artifact ${lacks}, which is not on the branch`, seq };
+  } catch (cause) {
+    return { code: 'Malformed', message: `record ${seq} cannot be read as ${record.type}: ${String(cause)}`, seq };
+  }
 }
 
 function bytesOf(read: Awaited<ReturnType<GitReader['readBlobs']>>, blob: BlobId): Uint8Array {

@@ -17,6 +17,7 @@ import type { Signers } from '../ports/signing.ts';
 import { Agenda } from './agenda.ts';
 import { applyChanges, findChangeCommits, type ChangeCommit, type SeenTip } from './apply-changes.ts';
 import { ArtifactCache } from './artifact-cache.ts';
+import { BarrenBranches } from './barren-branches.ts';
 import { Conditions, type ConditionReason } from './conditions.ts';
 import { Declarations, type Loaded } from './declarations.ts';
 import { decideSubjects } from './decide-subjects.ts';
@@ -24,6 +25,7 @@ import type { RunExecutor } from './execute-runs.ts';
 import { findGenesis, recordGenesis } from './genesis.ts';
 import { lockReleases, pollTags } from './lock-releases.ts';
 import type { LogBatch } from './log-batch.ts';
+import { regressionOf, type LogMemory } from './log-memory.ts';
 import { LogWriter } from './log-writer.ts';
 import { LogMirror, mirrorRecord } from './mirror-log.ts';
 import { APPROVAL_BRANCHES, approvalsOnTip, observeApprovals, readApprovalBranches, type ApprovalBranch } from './observe-approvals.ts';
@@ -92,6 +94,7 @@ export class Reconciler {
   #writer: LogWriter | null = null;
   #loaded: Loaded | null = null;
   #changeCommits: ChangeCommits | null = null;
+  readonly #barren = new BarrenBranches();
   /** Tips that the log had recorded when it was read. */
   #recordedTips: readonly SeenTip[] = [];
   #tagsPolledAt = 0;
@@ -149,7 +152,7 @@ export class Reconciler {
     if (writer.isUnsure) await this.#settle(writer);
     await this.#recordOutcomes(writer);
     const loaded = await this.#load(writer, tip);
-    const branches = await this.#approvalBranches();
+    const branches = await this.#approvalBranches(writer);
     const batch = writer.begin({ commit: tip, at: this.#parts.now() });
     const pass = this.#passOf(writer, batch, loaded, tip);
     const { again, changeCommits } = await this.#runSteps(pass, branches);
@@ -252,6 +255,8 @@ export class Reconciler {
     const parts = { remote, branch, signers, artifacts: this.#artifacts, author, engineVersion };
     if (there !== null) return this.#readLog(parts, there);
     if (!createLog) throw new Stalled('LogMissing', `there is no evidence branch ${branch.ref}; a new log is begun with: stella serve --create-log`);
+    const regressed = await regressionOf(reader, await this.#memory(), null);
+    if (regressed !== null) throw new Stalled('LogMissing', `the evidence branch ${branch.ref} is gone: ${regressed}; restore it from a clone`);
     const loaded = await this.#declarations.load(tip);
     const genesis = findGenesis(loaded.state, pin);
     if ('code' in genesis) throw new Stalled('GenesisMismatch', genesis.message);
@@ -268,17 +273,25 @@ export class Reconciler {
     return writer;
   }
 
+  async #memory(): Promise<LogMemory> {
+    const { evidence, ledger } = this.#parts;
+    const { reader, branch } = evidence;
+    return { local: await reader.resolveRef(branch.ref), fetched: await reader.resolveRef(EVIDENCE), mirrored: ledger === null ? null : await ledger.tip() };
+  }
+
   async #readLog(parts: ConstructorParameters<typeof LogWriter>[0], there: CommitId): Promise<LogWriter> {
     const { evidence, pin } = this.#parts;
+    const memory = await this.#memory();
     const fetched = await evidence.remote.fetch([`+${evidence.branch.ref}:${EVIDENCE}`]);
     if (!fetched.ok) throw new Stalled('FetchFailed', fetched.message);
     const steps: RecordStep[] = [];
     const read = await readEvidence(evidence.reader, there, pin, (step) => { steps.push(step); });
     if (!read.ok) throw new Stalled(read.fault.code === 'RootMissing' || read.fault.code === 'GenesisNotPinned' ? 'GenesisMismatch' : 'ForeignEvidence', `${read.fault.code}: ${read.fault.message}`);
     if (evidenceCommitKeys(read.state).size === 0) throw new Stalled('ForeignEvidence', 'the root lists no key for evidence commits');
-    const local = await evidence.reader.resolveRef(evidence.branch.ref);
+    const regressed = await regressionOf(evidence.reader, memory, { tip: there, digestOf: (seq) => steps[seq]?.record.digest });
+    if (regressed !== null) throw new Stalled('ForeignEvidence', `the evidence branch ${evidence.branch.ref} was cut back: ${regressed}; restore it from a clone`);
     // What is not pushed is no evidence: the local branch follows the remote.
-    if (local !== there) await evidence.branch.moveTo(local, there);
+    if (memory.local !== there) await evidence.branch.moveTo(memory.local, there);
     for (const { record, envelope } of steps) this.#parts.onRecord?.({ record, envelope });
     this.#recordedTips = steps.flatMap(({ record: { header, ...body } }) => (body.type === 'observation' && body.predicate.type === 'tip' ? [{ commit: body.predicate.commit, observedAt: header.asOf }] : []));
     await this.#catchUpMirror(steps, read.artifacts);
@@ -313,11 +326,12 @@ export class Reconciler {
     return loaded;
   }
 
-  async #approvalBranches(): Promise<readonly ApprovalBranch[]> {
+  async #approvalBranches(writer: LogWriter): Promise<readonly ApprovalBranch[]> {
     const { reader, parser } = this.#parts;
     const refs = await reader.listRefs(BRANCHES);
     const branches = refs.map((r) => ({ ref: APPROVAL_BRANCHES + r.name.slice(BRANCHES.length), commit: r.id as CommitId }));
-    return branches.length === 0 ? [] : readApprovalBranches(reader, parser, branches);
+    const fresh = this.#barren.worthReading(branches, writer.state.inForceDigests.principals);
+    return fresh.length === 0 ? [] : readApprovalBranches(reader, parser, fresh);
   }
 
   async #recordOutcomes(writer: LogWriter): Promise<void> {
@@ -360,6 +374,7 @@ export class Reconciler {
     const archived = new Set([...state.approvals.values()].map((a) => a.document));
     for (const { ref, commit, documents } of branches) {
       if (documents.length > 0 && documents.every((d) => archived.has(documentDigest(d)))) await this.#parts.remote.deleteRef(ref, commit);
+      else this.#barren.add({ ref, commit });
     }
   }
 }

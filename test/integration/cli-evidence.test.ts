@@ -180,7 +180,7 @@ describe('stella verify', () => {
 
   it('finds an edited artifact that records name', async () => {
     const plan = (await world.state()).states.get('prod/shop')!.lastDecision!.plan!;
-    expect(await tampered((folder) => putArtifact(folder, plan, 'something else'))).toEqual({ code: 1, fault: 'ArtifactMissing' });
+    expect(await tampered((folder) => putArtifact(folder, plan, 'something else'))).toEqual({ code: 1, fault: 'ArtifactDamaged' });
   });
 
   it('finds a file under the name of another digest', async () => {

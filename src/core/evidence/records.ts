@@ -175,3 +175,23 @@ export type EvidenceRecord = {
   readonly header: RecordHeader;
 } & RecordBody;
 
+/** Digests of all artifacts that a record names: each lies in the log from the record on. */
+export function artifactsOf(record: RecordBody): readonly Digest[] {
+  const some = (...digests: readonly (Digest | null)[]): readonly Digest[] => digests.filter((digest) => digest !== null);
+  switch (record.type) {
+    case 'observation':
+      return record.predicate.type === 'approval' ? [record.predicate.artifact] : [];
+    case 'protected-change': {
+      const { changes, approvals, proposers } = record.predicate;
+      return some(...changes.map((c) => c.to), ...approvals.map((a) => a.artifact), ...proposers.commits.map((c) => c.artifact));
+    }
+    case 'release-lock':
+      return record.predicate.lock.snapshot.files.map((file) => file.digest);
+    case 'promotion-decision': {
+      const { input, lock, runs, sources, artifacts } = record.predicate;
+      return some(input, lock, runs, sources.promotion, sources.plan, sources.configuration, ...sources.approvals, ...sources.commits.map((c) => c.artifact), ...artifacts.map((a) => a.digest));
+    }
+    case 'deployment-outcome':
+      return some(...record.predicate.steps.flatMap((step) => step.targets.map((target) => target.receipt)));
+  }
+}

@@ -79,8 +79,11 @@ export const limits = {
   readinessMs: 3_000,
   /** One gRPC message. */
   grpcMessageBytes: 16 * 1024 * 1024,
-  /** Approval branches looked at in one reconcile. */
+  /** Approval branches looked at in one reconcile, and approvals read from one of them. */
   approvalBranches: 1_000,
+  approvalsPerBranch: 100,
+  /** Approvals, and as many rejections, that one person can have in the log for one environment and application until its next run has ended. */
+  approvalsPerPerson: 100,
   /** Commits walked to find the requesters of one promotion. */
   requesterCommits: 10_000,
   /** Commits of the target branch that are read at once. */

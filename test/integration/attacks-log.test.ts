@@ -1,0 +1,245 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CommitId } from '../../src/core/model/commit-id.ts';
+import { digestOfBytes, type Digest } from '../../src/core/model/digest.ts';
+import type { AnyDocument } from '../../src/core/model/documents.ts';
+import { limits } from '../../src/core/model/limits.ts';
+import { artifactPath } from '../../src/core/evidence/layout.ts';
+import { ArtifactCache } from '../../src/reconciler/artifact-cache.ts';
+import { BarrenBranches } from '../../src/reconciler/barren-branches.ts';
+import { regressionOf } from '../../src/reconciler/log-memory.ts';
+import { readEvidence, type RecordStep } from '../../src/reconciler/read-evidence.ts';
+import { Reconciler } from '../../src/reconciler/reconciler.ts';
+import { createTemporaryFolder, createSshKey } from '../fakes/git-repository.ts';
+import { LogFixture } from '../fakes/log-fixture.ts';
+import { doc, EVIDENCE_REF, World } from '../fakes/world.ts';
+import { personOf, releaseOf, Stage } from './attacks-fixture.ts';
+
+/** Attacks on the log, on what the server remembers of it, and on how much junk it takes. */
+
+let stage: Stage;
+const leftovers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const clean of leftovers.splice(0)) await clean();
+});
+
+async function open(): Promise<Stage> {
+  stage = await Stage.open();
+  leftovers.push(() => stage.close());
+  return stage;
+}
+
+async function temporaryFolder(): Promise<string> {
+  const folder = await createTemporaryFolder();
+  leftovers.push(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** 1.0 runs in dev. */
+async function deployed(): Promise<Stage> {
+  await open();
+  stage.world.registry.put('shop/api:1.0', 'one');
+  await stage.world.commit([releaseOf('1.0'), doc('Promotion', 'dev/shop', { release: '1.0' })], { by: stage.world.people.alice });
+  await stage.settle();
+  return stage;
+}
+
+const evidenceTip = async ({ world }: Stage): Promise<CommitId> => (await world.repository.tip('stella/evidence'))!;
+/** A server that starts again on the disk that it had. */
+const restartOnDisk = async ({ world }: Stage, createLog = false): Promise<Reconciler> => new Reconciler(await world.parts({ createLog }));
+
+describe('a log that is cut back', () => {
+  it('to an older tip, all of it signed by us, is not followed by a server that knows better', async () => {
+    const { world } = await deployed();
+    await stage.settle();
+    const older = await world.repository.git(['rev-parse', `${EVIDENCE_REF}~2`]);
+    expect((await (await restartOnDisk(stage)).pass()).fault).toBeNull();
+    await world.repository.git(['update-ref', EVIDENCE_REF, older]);
+    expect((await (await restartOnDisk(stage)).pass()).fault?.code).toBe('ForeignEvidence');
+    expect(stage.executed('dev')).toHaveLength(1);
+  });
+
+  it('by a single commit is noticed too, by where the branch was when it was fetched last and by the database', async () => {
+    const { world } = await deployed();
+    await stage.world.pass();
+    const tip = await evidenceTip(stage);
+    const { reader } = (await world.parts()).evidence;
+    const shorter = (await world.repository.git(['rev-parse', `${EVIDENCE_REF}~1`])) as CommitId;
+    const none = { local: null, fetched: null, mirrored: null };
+    const steps: RecordStep[] = [];
+    await readEvidence(reader, tip, world.pin, (step) => { steps.push(step); });
+    const last = steps.at(-1)!.record;
+    const mirrored = { seq: last.header.seq, digest: last.digest };
+    const whole = { tip, digestOf: (seq: number) => steps[seq]?.record.digest };
+    const cut = { tip: shorter, digestOf: (seq: number) => (seq === last.header.seq ? undefined : steps[seq]?.record.digest) };
+    expect(await regressionOf(reader, { ...none, fetched: tip, mirrored }, whole)).toBeNull();
+    expect(await regressionOf(reader, { ...none, fetched: tip }, cut)).not.toBeNull();
+    expect(await regressionOf(reader, { ...none, mirrored }, cut)).not.toBeNull();
+    expect(await regressionOf(reader, { ...none, mirrored: { ...mirrored, digest: digestOfBytes('other') } }, whole)).not.toBeNull();
+    // A commit that a crash kept from being pushed is no evidence.
+    expect(await regressionOf(reader, { ...none, local: tip }, cut)).toBeNull();
+  });
+
+  it('to nothing is not begun anew, though a new log may be created: old approvals would be good again', async () => {
+    const { world } = await deployed();
+    await stage.settle();
+    await world.repository.git(['update-ref', '-d', EVIDENCE_REF]);
+    expect((await (await restartOnDisk(stage, true)).pass()).fault?.code).toBe('LogMissing');
+    expect(await world.repository.tip('stella/evidence')).toBeNull();
+  });
+});
+
+describe('an artifact', () => {
+  const read = async () => {
+    const tip = await fetchedTip();
+    return readEvidence((await stage.world.parts()).evidence.reader, tip, stage.world.pin);
+  };
+  /** The evidence branch as a server without memory gets it. */
+  const fetchedTip = async (): Promise<CommitId> => {
+    await stage.world.restart();
+    const { remote, reader } = (await stage.world.parts()).evidence;
+    await remote.fetch([`+${EVIDENCE_REF}:refs/stella/evidence`]);
+    return (await reader.resolveRef('refs/stella/evidence'))!;
+  };
+  const plan = (): Digest => stage.decisions.get('dev')!.sources.plan!;
+
+  it('that does not hold what its name says stops the reader, as does one that a record names and nobody has', async () => {
+    const { world } = await deployed();
+    expect(await read()).toMatchObject({ ok: true });
+    const tip = await evidenceTip(stage);
+    await world.repository.commit({ branch: 'stella/evidence', files: { [artifactPath(plan())]: 'tampered' }, sshKey: world.keys.commits });
+    expect(await read()).toMatchObject({ ok: false, fault: { code: 'ArtifactDamaged' } });
+    await world.repository.setBranch('stella/evidence', tip);
+    await world.repository.commit({ branch: 'stella/evidence', deletes: [artifactPath(plan())], sshKey: world.keys.commits });
+    expect(await read()).toMatchObject({ ok: false, fault: { code: 'ArtifactMissing' } });
+  });
+
+  it('stays at hand with the others that are asked for together, however small the cache is', async () => {
+    await deployed();
+    const tip = await fetchedTip();
+    const { input, sources } = stage.decisions.get('dev')!;
+    const wanted = [input, sources.promotion, plan()];
+    const cache = new ArtifactCache((await stage.world.parts()).evidence.reader, 1);
+    await cache.load(tip, wanted);
+    expect(wanted.map((digest) => cache.get(digest) !== undefined)).toEqual([true, true, true]);
+    await cache.load(tip, [input]);
+    expect(cache.get(plan())).toBeUndefined();
+  });
+});
+
+describe('a rejection', () => {
+  it('whose bytes are not at hand keeps everything from being decided, instead of being forgotten', async () => {
+    const log = await LogFixture.create(await temporaryFolder());
+    log.lock('1.0.0');
+    await log.promote({ release: '1.0.0' });
+    await log.approve('carol', { action: 'reject' });
+    const artifact = log.app.approvals[0]!;
+    const bytes = log.stored.get(artifact)!;
+    log.stored.delete(artifact);
+    await expect(log.approve('bob')).rejects.toMatchObject({ code: 'ArtifactMissing' });
+    log.stored.set(artifact, bytes);
+    expect((await log.decide()).decision).toMatchObject({ outcome: 'refuse', reasons: ['ApprovalsRejected'] });
+  });
+});
+
+describe('the first documents', () => {
+  it('are not in force with a key of the server as a person’s, though the pinned root names them', async () => {
+    await open();
+    const key = await createSshKey(await temporaryFolder(), 'shared');
+    const eve = personOf('eve', [key], ['admin']) as unknown as AnyDocument;
+    const services = async (publicKey: string): Promise<World> => World.create({ documents: [eve], idle: true, root: { quorums: { default: { people: 1 }, create: { people: 1 } }, services: [
+      { role: 'decisions', name: 'a', publicKey: stage.world.keys.decisionsPem }, { role: 'evidence-commits', name: 'b', publicKey },
+    ] } });
+    const [same, other] = [await services(key.publicKey), await services(stage.world.keys.commits.publicKey)];
+    try {
+      expect((await same.pass()).fault?.code).toBe('GenesisMismatch');
+      expect((await same.repository.tip('stella/evidence'))).toBeNull();
+      expect((await other.pass()).fault?.code).not.toBe('GenesisMismatch');
+    } finally {
+      await same.close();
+      await other.close();
+    }
+  });
+});
+
+describe('junk', () => {
+  it('of one person does not fill the log, and does not keep others from approving', async () => {
+    const { world } = await open();
+    world.registry.put('shop/api:1.0', 'one');
+    await world.commit([releaseOf('1.0'), doc('Promotion', 'dev/shop', { release: '1.0' }), await world.promotion('prod', '1.0', { by: world.people.alice })], { by: world.people.alice });
+    await stage.settle();
+    const before = (await world.state()).size;
+    const many = await Promise.all(Array.from({ length: limits.approvalsPerPerson + 10 }, (_, i) => world.approval(world.people.carol, { type: 'promotion', environment: 'prod', application: 'shop', digest: digestOfBytes(String(i)) })));
+    await world.commit(many, {});
+    await stage.settle();
+    // The tip, the approvals up to the limit, and one decision that names them.
+    expect((await world.state()).size - before).toBe(limits.approvalsPerPerson + 2);
+    await world.commit([await stage.promotionApproval(world.people.carol, 'prod', { action: 'reject' })], {});
+    await stage.settle();
+    expect(stage.decision('prod')).toMatchObject({ outcome: 'refuse', reasons: ['ApprovalsRejected'] });
+    expect((await stage.app('prod')).approvals).toHaveLength(limits.approvalsPerPerson + 1);
+  });
+
+  it('on approval branches is read once, until who may sign changes or the branch does', () => {
+    const principals = digestOfBytes('a');
+    const branches = ['x', 'y'].map((name) => ({ ref: `refs/heads/stella/approvals/${name}`, commit: 'a'.repeat(40) as CommitId }));
+    const barren = new BarrenBranches();
+    expect(barren.worthReading(branches, principals)).toEqual(branches);
+    barren.add(branches[0]!);
+    expect(barren.worthReading(branches, principals)).toEqual([branches[1]]);
+    const moved = [{ ...branches[0]!, commit: 'b'.repeat(40) as CommitId }];
+    expect(barren.worthReading(moved, principals)).toEqual(moved);
+    barren.add(moved[0]!);
+    expect(barren.worthReading(moved, digestOfBytes('b'))).toEqual(moved);
+  });
+
+  it('that would make a record which nobody can read back is refused before anything is written', async () => {
+    const log = await LogFixture.create(await temporaryFolder());
+    const tip = (ref: string) => ({ type: 'observation', predicate: { type: 'tip', ref, commit: 'c'.repeat(40) as CommitId } }) as const;
+    const { size } = log.state;
+    expect(() => log.record(tip('x'.repeat(limits.recordBytes)))).toThrow(expect.objectContaining({ code: 'RecordTooLarge' }));
+    expect(log.state.size).toBe(size);
+    log.record(tip('refs/heads/main'));
+    expect(log.state.size).toBe(size + 1);
+  });
+
+  it('in history, more commits than are looked at, stops the promotion and nothing else', async () => {
+    const { world } = await open();
+    const commits = Array.from({ length: limits.requesterCommits + 1 }, (_, i) => `commit refs/heads/main\ncommitter T <t@example.test> ${1_800_000_000 + i} +0000\ndata 1\nx\n${i === 0 ? 'from refs/heads/main^0\n' : ''}\n`);
+    await world.repository.git(['fast-import', '--quiet', '--done'], `${commits.join('')}done\n`);
+    world.registry.put('shop/api:1.0', 'one');
+    await world.commit([releaseOf('1.0'), doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
+    await stage.settle();
+    expect(stage.decision('dev')).toMatchObject({ outcome: 'pending', reasons: ['PlanInvalid'] });
+    expect(stage.executed('dev')).toEqual([]);
+    expect((await world.state()).locks.has('shop/1.0')).toBe(true);
+  });
+});
+
+describe('history that is not what was signed', () => {
+  it('by a replace ref, a graft or a shallow boundary is refused', async () => {
+    const { world } = await deployed();
+    const [name] = (await readdir(world.folder)).filter((entry) => entry.startsWith('mirror-'));
+    const mirror = await mirrorFolder(join(world.folder, name!));
+    const main = (await world.repository.tip('main'))!;
+    const first = await world.repository.git(['rev-list', '--max-parents=0', main]);
+    const { faulty, clean } = { faulty: async () => (await world.pass()).fault?.code, clean: async () => (await world.pass()).fault };
+    expect(await clean()).toBeNull();
+    await mkdir(join(mirror, 'refs/replace'), { recursive: true });
+    await writeFile(join(mirror, 'refs/replace', main), `${first}\n`);
+    expect(await faulty()).toBe('HistoryFault');
+    await rm(join(mirror, 'refs/replace', main));
+    for (const file of ['info/grafts', 'shallow']) {
+      await mkdir(join(mirror, 'info'), { recursive: true });
+      await writeFile(join(mirror, file), `${main}\n`);
+      expect(await faulty()).toBeDefined();
+      await rm(join(mirror, file), { force: true });
+    }
+    expect(await clean()).toBeNull();
+  });
+
+  async function mirrorFolder(path: string): Promise<string> {
+    return (await readdir(path)).includes('objects') ? path : join(path, (await readdir(path, { withFileTypes: true })).find((entry) => entry.isDirectory())!.name);
+  }
+});
