@@ -88,6 +88,9 @@ function localService(input: ComposeInput, folder: readonly string[], name: stri
     const list = Array.isArray(envFile) ? (envFile as readonly Json[]) : [envFile];
     out['env_file'] = list.map((item) => shippedPath(input, folder, typeof item === 'string' ? item : String(mapping(item, 'env_file')['path'])));
   }
+  const labelFile = service['label_file'];
+  if (labelFile !== undefined) out['label_file'] = (Array.isArray(labelFile) ? (labelFile as readonly Json[]) : [labelFile]).map((item) => shippedPath(input, folder, String(item)));
+  if ('credential_spec' in service) throw new ComposeFault(`service ${name} has credential_spec, which is not supported`);
   const volumes = service['volumes'];
   if (Array.isArray(volumes)) out['volumes'] = (volumes as readonly Json[]).map((v) => localVolume(input, folder, v));
   return out;

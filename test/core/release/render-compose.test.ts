@@ -57,6 +57,9 @@ describe('the rendered Compose file', () => {
     expect(refusal(service({ volumes: ['./other.conf:/x'] }))).toContain('not listed in deployment.files');
     expect(refusal(service({ env_file: './.env' }))).toContain('not listed');
     expect(refusal(service({ env_file: '/etc/passwd' }))).toContain('path of the target');
+    expect(refusal(service({ label_file: './labels' }))).toContain('not listed');
+    expect(refusal(service({ label_file: ['./labels'] }))).toContain('not listed');
+    expect(refusal(service({ credential_spec: { file: 'c.json' } }))).toContain('not supported');
     expect(refusal(service({ volumes: [{ type: 'bind', source: '../../../../etc', target: '/x' }] }))).toContain('leaves the repository');
     expect(refusal({ ...(service({}) as JsonObject), configs: { c: { file: './other' } } })).toContain('not listed');
   });
