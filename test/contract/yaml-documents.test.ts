@@ -29,6 +29,12 @@ describe('a file of declarations', () => {
     expect(positionAt(second.document, second.positions, ['spec', 'nothing'])).toEqual({ line: 14, column: 1 });
   });
 
+  it('takes hexadecimal text that begins like a binary number for text, as a nonce of an approval may', () => {
+    const reason = (text: string): unknown => parse(freeze('a', `reason: ${text}`)).documents[0]?.document.spec;
+    for (const text of ['0ba18d2f2cc1fee668d7362b997a30f9', '0bff', '0o9', '0xyz']) expect(reason(text)).toEqual({ reason: text });
+    for (const text of ['0b1011', '0o17', '0xff', '0b1_0']) expect(problems(freeze('a', `reason: ${text}`))).toEqual(['a.yaml:6:11 ValueRefused']);
+  });
+
   it('finds the place of members whose names are numbers, which objects list first', () => {
     const { documents } = parse(`${HEAD}kind: Release\nmetadata: {name: shop/1}\nspec:\n  components:\n    b: {tag: x}\n    "2": {tag: y}\n    "1": {tag: z}\n`);
     const found = documents[0]!;

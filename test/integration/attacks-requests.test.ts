@@ -151,7 +151,7 @@ describe('after an approval', () => {
     const changes = await stage.change(document.kind, document.metadata.name, document);
     await stage.world.commit([document, await stage.changeApproval(stage.world.people.alice, changes)], { by: stage.world.people.alice });
     await stage.settle();
-    expect(await stage.inForce(document.kind, document.metadata.name)).toBe(changes[0]?.to);
+    expect({ inForce: await stage.inForce(document.kind, document.metadata.name), why: await stage.policyMessage() }).toEqual({ inForce: changes[0]?.to, why: expect.anything() });
   };
 
   it('an edited variable or secret reference asks for another', async () => {

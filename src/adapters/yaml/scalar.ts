@@ -5,7 +5,7 @@ export type ScalarResult = { readonly ok: true; readonly value: string | number 
 
 const DECIMAL = /^(?:0|-?[1-9][0-9]*)$/;
 /** Everything that some version of YAML takes for a number. */
-const NUMBER_LIKE = /^[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?0[xob][0-9a-fA-F_]+$|^[-+]?\.(?:inf|nan)$/i;
+const NUMBER_LIKE = /^[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?0(?:x[0-9a-fA-F_]+|o[0-7_]+|b[01_]+)$|^[-+]?\.(?:inf|nan)$/i;
 const OTHER_WORD = /^(?:null|true|false)$/i;
 
 /**
