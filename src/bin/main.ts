@@ -4,6 +4,7 @@ import { CliError, type Command, type CommandContext, type ExitCode } from '../c
 import { closestCommand } from '../cli/closest-command.ts';
 import { outputForm, parseArguments, renderHelp } from '../cli/parse-arguments.ts';
 import { createTerminal, type Streams } from '../cli/terminal.ts';
+import { keepYoungGenerationSmall } from './young-generation.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Loaded = { readonly command: Command; readonly run: (context: CommandContext) => Promise<ExitCode> };
@@ -20,6 +21,11 @@ function entry<Parts>(name: string, summary: string, load: () => Promise<{ reado
 
 const clone = (): Promise<typeof import('../cli/compose/clone.ts')> => import('../cli/compose/clone.ts');
 
+async function server(): Promise<typeof import('../cli/compose/server.ts')> {
+  keepYoungGenerationSmall();
+  return import('../cli/compose/server.ts');
+}
+
 /** Every command, in the order in which a newcomer meets them. */
 export const commands: readonly Entry[] = [
   entry('demo', 'Play a team, a server and an agent on this machine, in under a minute', () => import('../cli/commands/demo.ts'), () => import('../cli/compose/demo-stage.ts')),
@@ -32,7 +38,7 @@ export const commands: readonly Entry[] = [
   entry('status', 'Show what runs where, and what waits', () => import('../cli/commands/status.ts'), clone),
   entry('verify', 'Check the whole evidence of a clone, offline', () => import('../cli/commands/verify.ts'), clone),
   entry('replay', 'Take recorded decisions again and compare', () => import('../cli/commands/replay.ts'), clone),
-  entry('serve', 'Reconcile a repository: verify, decide, record, deploy', () => import('../cli/commands/serve.ts'), () => import('../cli/compose/server.ts')),
+  entry('serve', 'Reconcile a repository: verify, decide, record, deploy', () => import('../cli/commands/serve.ts'), server),
   entry('agent', 'Run on a machine what people approved', () => import('../cli/commands/agent.ts'), () => import('../cli/compose/agent-process.ts')),
   entry('doctor', 'Check that this clone and this machine are set up', () => import('../cli/commands/doctor.ts'), clone),
 ];

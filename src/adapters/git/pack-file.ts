@@ -88,7 +88,8 @@ function packEntry({ type, bytes }: NewObject): readonly Buffer[] {
     current = rest & 0x7f;
   }
   // Not through the thread pool: for thousands of small objects its round trips cost more than the work.
-  return [Buffer.from([...head, current]), deflateSync(bytes, { level: COMPRESSION_LEVEL })];
+  // Nor with the usual buffer of 16 kB for each of them.
+  return [Buffer.from([...head, current]), deflateSync(bytes, { level: COMPRESSION_LEVEL, chunkSize: bytes.length + 128 })];
 }
 
 async function syncFile(file: string): Promise<void> {
