@@ -4,11 +4,11 @@ import { openMirror, type Mirror } from '../../src/adapters/git/mirror.ts';
 import type { GitCommands } from '../../src/adapters/git/git-command.ts';
 import { openCommitSigner } from '../../src/adapters/keys/commit-key.ts';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
-import type { AnyDocument } from '../../src/core/model/documents.ts';
+import type { AnyDocument, SpecOf } from '../../src/core/model/documents.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Reconciler, ReconcilerParts } from '../../src/reconciler/reconciler.ts';
-import { doc, EVIDENCE_REF, recordSignerOf, World } from '../fakes/world.ts';
+import { doc, EVIDENCE_REF, recordSignerOf, World, type WorldOptions } from '../fakes/world.ts';
 
 /** Documents of one application: itself, its component, releases, promotions, and a configuration for each environment (one per customer, say). */
 const PER_APPLICATION = 100;
@@ -31,10 +31,27 @@ export type LargeWorld = {
   close(): Promise<void>;
 };
 
-/** @param documents about how many; a multiple of 100 */
-export async function createLargeWorld(documents: number, overrides: Partial<ReconcilerParts> = {}): Promise<LargeWorld> {
+/**
+ * What lies in a repository of many documents.
+ * @param documents how many, but for the few of every test repository; a multiple of 100
+ * @param environment what holds for every environment
+ */
+export function largeRepository(documents: number, environment: Partial<SpecOf['Environment']> = {}): WorldOptions {
   const applications = documents / PER_APPLICATION;
-  const world = await World.create({ idle: true, documents: protectedDocuments(applications), files: otherFiles(applications) });
+  return { idle: true, documents: protectedDocuments(applications, environment), files: otherFiles(applications) };
+}
+
+/** The file of a promotion that changes with the round. */
+export function changedPromotion(documents: number, round: number): Readonly<Record<string, string>> {
+  const applications = documents / PER_APPLICATION;
+  const application = nameOf(round % applications);
+  const release = `1.${1 + (Math.floor(round / applications) % (RELEASES - 1))}`;
+  return { [`promotions/${CHANGING}/${application}.yaml`]: promotionText(CHANGING, application, release) };
+}
+
+/** @param documents a multiple of 100 */
+export async function createLargeWorld(documents: number, overrides: Partial<ReconcilerParts> = {}): Promise<LargeWorld> {
+  const world = await World.create(largeRepository(documents));
   const commands = forkGitLauncher();
   const mirror = await openMirror({ folder: join(world.folder, 'server'), url: world.repository.folder, settings: { environment: { PATH: process.env['PATH'] }, commands }, ownPid: process.pid });
   const reconciler = await startReconciler(world, mirror, overrides);
@@ -43,7 +60,7 @@ export async function createLargeWorld(documents: number, overrides: Partial<Rec
   const firstMs = performance.now() - start;
   return {
     reconciler, documents, firstMs,
-    promote: (round) => promote(world, reconciler, applications, round),
+    promote: (round) => promote(world, reconciler, documents, round),
     close: () => closeAll(world, mirror, commands),
   };
 }
@@ -57,15 +74,13 @@ async function startReconciler(world: World, mirror: Mirror, overrides: Partial<
   });
 }
 
-async function promote(world: World, reconciler: Reconciler, applications: number, round: number): Promise<number> {
-  const application = nameOf(round % applications);
-  const release = `1.${1 + (Math.floor(round / applications) % (RELEASES - 1))}`;
-  await world.commit([], { files: { [`promotions/${CHANGING}/${application}.yaml`]: promotionText(CHANGING, application, release) } });
+async function promote(world: World, reconciler: Reconciler, documents: number, round: number): Promise<number> {
+  await world.commit([], { files: changedPromotion(documents, round) });
   const start = performance.now();
   const decided = await reconciler.pass();
   const elapsedMs = performance.now() - start;
   const ended = await reconciler.pass();
-  if (decided.fault !== null || decided.records !== 2 || ended.records !== 1) throw new Error(`round ${round} of ${application}: ${JSON.stringify([decided, ended])}`);
+  if (decided.fault !== null || decided.records !== 2 || ended.records !== 1) throw new Error(`round ${round}: ${JSON.stringify([decided, ended])}`);
   return elapsedMs;
 }
 
@@ -78,8 +93,8 @@ async function closeAll(world: World, mirror: Mirror, commands: GitCommands): Pr
 const nameOf = (i: number): string => `app-${String(i).padStart(5, '0')}`;
 const names = (applications: number): readonly string[] => Array.from({ length: applications }, (_, i) => nameOf(i));
 
-function protectedDocuments(applications: number): readonly AnyDocument[] {
-  const environments = ENVIRONMENTS.map((name, i) => doc('Environment', name, { order: i + 10 }));
+function protectedDocuments(applications: number, environment: Partial<SpecOf['Environment']>): readonly AnyDocument[] {
+  const environments = ENVIRONMENTS.map((name, i) => doc('Environment', name, { order: i + 10, ...environment }));
   const targets = Array.from({ length: Math.ceil(applications / PER_TARGET) }, (_, i) => doc('Target', `many-${i}`, {
     type: 'directory_host', agent: 'host', environments: [...ENVIRONMENTS], applications: names(applications).slice(i * PER_TARGET, (i + 1) * PER_TARGET), connection: { root: `/srv/many-${i}` },
   }));
