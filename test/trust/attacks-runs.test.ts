@@ -11,7 +11,7 @@ import type { OutgoingOrder } from '../../src/ports/agent-hub.ts';
 import { eventually, Scratch } from '../contract/agent-fixture.ts';
 import { openAgent } from '../fakes/in-process-agents.ts';
 import type { Person } from '../fakes/log-fixture.ts';
-import { openStage, type Stage } from './execute-runs-fixture.ts';
+import { openStage, type Stage } from '../integration/execute-runs-fixture.ts';
 
 const scratch = new Scratch();
 afterEach(() => scratch.clean());
