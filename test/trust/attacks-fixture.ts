@@ -1,3 +1,5 @@
+import type { DecisionInput } from '../../src/core/decision/types.ts';
+import { artifactPath } from '../../src/core/evidence/layout.ts';
 import { appStateOf, type AppState } from '../../src/core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../../src/core/evidence/records.ts';
 import type { Digest } from '../../src/core/model/digest.ts';
@@ -8,6 +10,7 @@ import type { Reconciler } from '../../src/reconciler/reconciler.ts';
 import type { RecordStep } from '../../src/reconciler/read-evidence.ts';
 import type { SshKey } from '../fakes/git-repository.ts';
 import { doc, World, type WorldOptions } from '../fakes/world.ts';
+import type { Verdict } from './attack.ts';
 
 export type Decided = PromotionDecisionPredicate;
 export type Executed = World['executor']['executed'];
@@ -79,8 +82,29 @@ export class Stage {
     return promotionDigest;
   }
 
-  executed(environment: string): Executed {
-    return this.world.executor.executed.filter((e) => e.environment === environment);
+  executed(environment: string, release?: string): Executed {
+    return this.world.executor.executed.filter((e) => e.environment === environment && (release === undefined || e.release === release));
+  }
+
+  /** Whether this release was allowed and ran. Codes: of the last decision there, and of the approvals that it did not count. */
+  async verdict(environment: string, release: string): Promise<Verdict> {
+    const { decision, input } = this.decisions.get(environment) ?? { decision: { reasons: [] }, input: null };
+    const app = await this.app(environment);
+    const rejected = input === null ? [] : (await this.artifact<DecisionInput>(input)).rejected;
+    return { accepted: app.release === release && app.clean, codes: [...decision.reasons, ...rejected.map(({ code }) => code)], executed: this.executed(environment, release) };
+  }
+
+  /** Whether this protected document is in force. Codes: what the conditions say is wrong, with the codes of faulty declarations. */
+  async changeVerdict(document: AnyDocument): Promise<Verdict> {
+    const accepted = (await this.inForce(document.kind, document.metadata.name)) === documentDigest(document);
+    const { conditions } = await this.reconciler();
+    const faulty = conditions.all().flatMap(({ reason, message }) => (reason === 'Declaration' ? (/ error (\w+): /.exec(message)?.[1] ?? []) : []));
+    return { accepted, codes: [...(await this.reasons()), ...faulty], executed: [] };
+  }
+
+  /** An artifact of the evidence branch. */
+  async artifact<T>(digest: Digest): Promise<T> {
+    return JSON.parse(await this.world.repository.git(['show', `stella/evidence:${artifactPath(digest)}`])) as T;
   }
 
   /** The list of one change from what is in force. @param to null deletes */
