@@ -11,8 +11,9 @@ import type { ChangeApproval, ProtectedChangePredicate, RecordHeader } from '../
 import { signersOf } from './embedded-signers.ts';
 import { keyFault, keyRingOf, type KeyRing } from './key-ring.ts';
 import { hasSay, meetsQuorum, quorumFor } from './quorum.ts';
+import { isRootChange, meetsThreshold, rootKeyRing, successionFault } from './root-change.ts';
 
-const refuse = (code: 'ChangeNotEntitled' | 'GenesisMismatch' | 'ArtifactMissing', message: string): FoldResult => ({ ok: false, code, message });
+const refuse = (code: 'ChangeNotEntitled' | 'GenesisMismatch' | 'ArtifactMissing' | 'RootRefused', message: string): FoldResult => ({ ok: false, code, message });
 
 /**
  * Puts protected documents in force, if the record proves that it may: genesis by the pin, everything else by the quorum
@@ -78,30 +79,64 @@ function changeFault(state: LogState, p: ProtectedChangePredicate, asOf: string,
   if (p.changeDigest !== digest) return refuse('ChangeNotEntitled', 'the change digest is not that of the listed changes');
   const shape = listFault(state, p.changes);
   if (shape !== null) return refuse('ChangeNotEntitled', shape);
+  if (isRootChange(p.changes)) return rootFault(state, p, { digest, artifact, asOf });
   const ring = keyRingOf(allInForce(state, 'Principal'));
   const people = new Map<string, DocumentOf<'Principal'>>();
   for (const approval of p.approvals) {
-    // T15: the trailer in one's own commit is the proposer's yes, which is none where the root lets no proposer count.
-    const proposes = approval.carrier === 'commit' && !rootOf(state).spec.proposerCounts;
-    const signer = proposes ? null : changeApprover({ approval, digest, ring, artifact, asOf });
+    const signer = isOwnProposal(state, approval) ? null : changeApprover({ approval, digest, ring, artifact, asOf });
     if (signer === null) return refuse('ChangeNotEntitled', `an approval by ${approval.principal} does not verify`);
     people.set(signer.metadata.name, signer);
   }
-  return quorumFault(state, p, people) ?? rejectionFault(state, p.changes, { digest, ring, artifact, asOf });
+  return quorumFault(state, p, people) ?? rejectionFault(state, { digest, ring, artifact, asOf }, (person) => p.changes.some((change) => hasSay(quorumFor(rootOf(state), change), person)));
+}
+
+/** T15: the trailer in one's own commit is the proposer's yes, which is none where the root lets no proposer count. */
+function isOwnProposal(state: LogState, approval: ChangeApproval): boolean {
+  return approval.carrier === 'commit' && !rootOf(state).spec.proposerCounts;
+}
+
+/**
+ * T16: the next root needs the threshold of the root in force and its own, of people who sign with root keys. One person may count for both, with
+ * the key that each of them lists. Whether a proposer counts is a question of quorums, not of this threshold.
+ */
+function rootFault(state: LogState, p: ProtectedChangePredicate, q: Omit<Question, 'ring'>): FoldResult | null {
+  const [root, to] = [rootOf(state), p.changes[0]?.to ?? null];
+  const next = to === null ? null : readDocument(to, q.artifact);
+  if (to === null || next?.kind !== 'TrustRoot') return refuse(next === null && to !== null ? 'ArtifactMissing' : 'RootRefused', `the next trust root ${String(to)} is none, or is not in the log`);
+  const fault = successionFault({ root, digest: state.inForceDigests.root }, { root: next, digest: to });
+  if (fault !== null) return refuse('RootRefused', `${fault.code}: ${fault.message}`);
+  const rings = rootRings(state, next);
+  const [before, after] = [new Set<string>(), new Set<string>()];
+  for (const approval of p.approvals) {
+    const counts = rings.map((ring) => !isOwnProposal(state, approval) && changeApprover({ ...q, approval, ring }) !== null);
+    if (!counts.includes(true)) return refuse('ChangeNotEntitled', `an approval by ${approval.principal} is not signed by a root key`);
+    if (counts[0] === true) before.add(approval.principal);
+    if (counts[1] === true) after.add(approval.principal);
+  }
+  const short = !meetsThreshold(root, before) ? { which: 'in force', people: before, threshold: root.spec.threshold } : !meetsThreshold(next, after) ? { which: 'that is new', people: after, threshold: next.spec.threshold } : null;
+  if (short !== null) return refuse('ChangeNotEntitled', `the root ${short.which} wants ${short.threshold} of its key holders, and ${[...short.people].join(', ') || 'nobody'} signed with such a key`);
+  const holders = new Set([...rings[0].values()].map(({ principal }) => principal.metadata.name));
+  const ring = new Map([...keyRingOf(allInForce(state, 'Principal')), ...rings[0]]);
+  return rejectionFault(state, { ...q, ring }, (person) => holders.has(person.metadata.name));
+}
+
+/** Root keys that count for the root in force, and those that count for `next`. */
+export function rootRings(state: LogState, next: DocumentOf<'TrustRoot'>): readonly [KeyRing, KeyRing] {
+  const principals = allInForce(state, 'Principal');
+  return [rootKeyRing(rootOf(state), principals), rootKeyRing(next, principals)];
 }
 
 type Question = { readonly digest: Digest; readonly ring: KeyRing; readonly artifact: ArtifactLookup; readonly asOf: string };
 
 /** A no that stands keeps the change out of force: stopping is easier than going on. Agents are shown none (TRUST "what it cannot"). */
-function rejectionFault(state: LogState, changes: readonly ProtectedChange[], q: Question): FoldResult | null {
-  const root = rootOf(state);
+function rejectionFault(state: LogState, q: Question, isEntitled: (person: DocumentOf<'Principal'>) => boolean): FoldResult | null {
   for (const key of state.changeApprovals.get(q.digest) ?? []) {
     const seen = state.approvals.get(key);
     if (seen?.action !== 'reject') continue;
     const bytes = q.artifact(key);
     if (bytes === undefined) return refuse('ArtifactMissing', `the rejection ${key} is not in the log`);
     const person = embeddedSigner({ ...q, bytes, seen, action: 'reject' });
-    if (person !== null && changes.some((change) => hasSay(quorumFor(root, change), person))) {
+    if (person !== null && isEntitled(person)) {
       return refuse('ChangeNotEntitled', `${person.metadata.name} rejected it`);
     }
   }
@@ -116,8 +151,8 @@ export function listFault(state: LogState, changes: readonly ProtectedChange[]):
     if (seen.has(key)) return `${key} is listed twice`;
     seen.add(key);
     if (!KINDS.includes(change.kind)) return `${key} is of no kind that is known`;
-    // The root changes by its own chain (T16), which this version does not follow yet; an unprotected kind needs no change record.
-    if (change.kind === 'TrustRoot') return 'a change of the trust root is not supported yet';
+    // T16: the root changes by its own chain, on its own, and there is always exactly one.
+    if (change.kind === 'TrustRoot' && (changes.length > 1 || change.from === null || change.to === null)) return 'the trust root changes alone, and is neither added nor taken away';
     if (!isProtected(change.kind)) return `${key} is not protected`;
     if ((state.counts.get(key) ?? 0) !== change.count) return `${key} has changed since`;
     if ((state.inForce.get(key)?.digest ?? null) !== change.from) return `${key} in force is another version`;
