@@ -1,3 +1,4 @@
+import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { Digest } from '../core/model/digest.ts';
 import { preimageDigest } from '../core/model/preimages.ts';
 import { decodeBundle } from '../core/order/bundle.ts';
@@ -19,7 +20,7 @@ export type ProveOrder = (order: UnprovenOrder, journal: JournalState, now: Date
  * The proof of TRUST "What an agent proves" for one agent. The digest under which the order is journaled must be that of the order in the
  * bundle: under another one a thief could have one order executed many times.
  */
-export function orderProver(agent: string): ProveOrder {
+export function orderProver(agent: string, openPgp: OpenPgpVerifier): ProveOrder {
   return (order, journal, now) => {
     if (journal.genesis === null) return { ok: false, code: 'GenesisNotPinned', message: 'this agent has pinned no genesis: run `stella agent enrol`' };
     const bundle = decodeBundle(order.bundle);
@@ -29,6 +30,7 @@ export function orderProver(agent: string): ProveOrder {
       bundle: order.bundle,
       pin: journal.genesis,
       agent,
+      openPgp,
       memory: {
         protectedChange: journal.protectedChange,
         lastOrder: (environment, application, target) => journal.generations.get(slotKey({ environment, application, target })) ?? null,

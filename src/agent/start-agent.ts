@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
+import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import { isDigest, type Digest } from '../core/model/digest.ts';
 import type { AgentKeys } from '../ports/agent-keys.ts';
 import type { AgentHello, AgentLink, LinkState, OpenAgentLink } from '../ports/agent-link.ts';
@@ -20,6 +21,7 @@ export type StartAgentOptions = {
   readonly version: string;
   readonly openLink: OpenAgentLink;
   readonly keys: AgentKeys;
+  readonly openPgp: OpenPgpVerifier;
   readonly drivers: readonly TargetDriver[];
   readonly secrets: SecretSources;
   /** Log id of the pinned genesis (T13); null when the journal has pinned it before. */
@@ -73,7 +75,7 @@ async function run(options: StartAgentOptions, identity: AgentIdentity, certific
   }
   const agent = new Agent({
     identity, journal, now, log,
-    proveOrder: options.proveOrder ?? orderProver(identity.agent),
+    proveOrder: options.proveOrder ?? orderProver(identity.agent, options.openPgp),
     drivers: options.drivers,
     resolveSecret: secretResolver(options.secrets),
   });

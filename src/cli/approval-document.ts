@@ -1,21 +1,20 @@
 import type { Digest } from '../core/model/digest.ts';
 import { API_VERSION, documentPreimage, type ApprovalSpec, type DocumentOf } from '../core/model/documents.ts';
 import { hexOf } from '../core/model/digest.ts';
-import { allInForce, type LogState } from '../core/evidence/log-state.ts';
-import { keyFault, keyRingOf } from '../core/trust/key-ring.ts';
-import type { PersonalKey } from './clone.ts';
+import { keyFault, keyRingIn } from '../core/trust/key-ring.ts';
+import type { Evidence, PersonalKey } from './clone.ts';
 import { CliError } from './command.ts';
 
 /** Who holds a key by the principals in force (T8, T14). @throws CliError `NotAPrincipal`, `NotAPerson`, `KeyNotActive` */
-export function signerOf(state: LogState, key: PersonalKey, now: Date): DocumentOf<'Principal'> {
-  const holder = keyRingOf(allInForce(state, 'Principal')).get(key.fingerprint);
+export function signerOf({ state, openPgp }: Pick<Evidence, 'state' | 'openPgp'>, key: PersonalKey, now: Date): DocumentOf<'Principal'> {
+  const holder = keyRingIn(state, openPgp).get(key.fingerprint);
   if (holder === undefined) {
     throw new CliError('NotAPrincipal', `The key ${key.fingerprint} belongs to no principal in force.`, 'Sign with a key of your Principal document (--key), or have yours put in force.');
   }
   const { name } = holder.principal.metadata;
   // T11: what a service signs would never count.
   if (holder.principal.spec.type !== 'person') throw new CliError('NotAPerson', `The key ${key.fingerprint} belongs to the service ${name}; only people approve.`);
-  const fault = keyFault(holder.key, now.getTime());
+  const fault = keyFault(holder, now.getTime());
   if (fault !== null) throw new CliError('KeyNotActive', `The key ${key.fingerprint} of ${name} may not sign now (${fault}).`, 'Sign with an active key.');
   return holder.principal;
 }

@@ -1,3 +1,4 @@
+import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
 import type { DocumentOf } from '../core/model/documents.ts';
@@ -6,6 +7,7 @@ import type { LogState } from '../core/evidence/log-state.ts';
 import type { DigestResolver } from '../ports/digest-resolver.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader } from '../ports/git-reader.ts';
+import type { Candidate } from '../reconciler/candidate.ts';
 import type { PlanningWorld } from '../reconciler/planning.ts';
 import type { EvidenceCounts, RecordStep } from '../reconciler/read-evidence.ts';
 import type { CommandContext, OptionTable } from './command.ts';
@@ -25,6 +27,7 @@ export type Repository = {
   readonly isBare: boolean;
   readonly reader: GitReader;
   readonly parser: DocumentParser;
+  readonly openPgp: OpenPgpVerifier;
   readonly git: UserGit;
   close(): Promise<void>;
 };
@@ -36,6 +39,7 @@ export type Evidence = {
   readonly commit: CommitId;
   readonly reader: GitReader;
   readonly state: LogState;
+  readonly openPgp: OpenPgpVerifier;
   readonly counts: EvidenceCounts;
   readonly artifact: (digest: Digest) => Uint8Array | undefined;
 };
@@ -53,7 +57,22 @@ export type PersonalKey = {
   sign(payload: Uint8Array, namespace: 'stella-approval' | 'stella-intent'): Promise<string>;
 };
 
-export type LoadedDeclarations = { readonly tip: CommitId; readonly desired: DesiredState };
+export type LoadedDeclarations = {
+  /** The commit whose declarations these are, or over which a candidate is laid. */
+  readonly tip: CommitId;
+  readonly desired: DesiredState;
+  /** A commit that the target branch does not hold and whose files lie over the tip's (T18). */
+  readonly candidate?: Candidate;
+};
+
+/** The commit that was asked for. */
+export function seenCommit({ tip, candidate }: LoadedDeclarations): CommitId {
+  return candidate?.commit ?? tip;
+}
+
+export function commitText(loaded: LoadedDeclarations): string {
+  return loaded.candidate === undefined ? loaded.tip : `${loaded.candidate.commit}, laid over ${loaded.tip.slice(0, 12)}, the tip of the target branch`;
+}
 
 /** What commands in a clone need of the adapters; `compose/clone.ts` provides it. */
 export type CloneParts = {
@@ -64,6 +83,12 @@ export type CloneParts = {
   openEvidence(context: CommandContext, repository: Repository, pin: Digest, visit?: (step: RecordStep, artifact: (d: Digest) => Uint8Array | undefined) => void): Promise<OpenEvidence>;
   /** Declarations of a commit. @throws CliError `RefUnknown` */
   loadCommit(repository: Repository, ref: string): Promise<LoadedDeclarations>;
+  /**
+   * Declarations that the target branch would have if `ref` were merged (T18): those of its tip where it holds `ref`, those of `ref` where
+   * that holds the tip, else the tip with the files that `ref` changed laid over it.
+   * @throws CliError `RefUnknown`, `TargetUnknown`, `Unrelated`, `Conflict` with the files that both changed
+   */
+  loadCandidate(repository: Repository, evidence: Evidence, ref: string): Promise<LoadedDeclarations>;
   /** Declarations as they lie in the worktree, committed or not. */
   loadWorktree(repository: Repository): Promise<DesiredState>;
   worldOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations): PlanningWorld;

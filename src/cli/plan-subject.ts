@@ -46,7 +46,7 @@ export async function planSubject(world: PlanningWorld, subject: Subject, regist
   const state = usable === null || release === null ? world.state : withLock(world.state, release, usable.lock, asOf);
   const lookup = (digest: Digest): Uint8Array | undefined => usable?.files.get(digest) ?? world.lookup(digest);
   const planned = await gatherMaterial({ ...world, state, lookup }, subject, promotion);
-  const built = buildDecisionInput(state, planned.material, asOf, lookup);
+  const built = buildDecisionInput(state, planned.material, asOf, { artifact: lookup, openPgp: world.openPgp });
   const { operation, lock, runs } = built.input;
   return {
     subject, promotion, planned, built, decision: decide(built.input), lock: planned.lock, release,
@@ -69,7 +69,7 @@ type Made = { readonly ok: true; readonly lock: Lock; readonly files: ReadonlyMa
 async function lockHere(world: PlanningWorld, release: DocumentOf<'Release'>, registry: ResolveRegistry): Promise<Made> {
   const wanted = wantedBy(world.state, release);
   if (!wanted.ok) return wanted;
-  const { files, faults } = await readFiles(world.reader, world.tip, wanted.files);
+  const { files, faults } = await readFiles(world.reader, world.tip, wanted.files, world.candidate?.files);
   if (faults[0] !== undefined) return { ok: false, detail: faults[0] };
   const components: LockComponent[] = [];
   for (const component of wanted.components) {

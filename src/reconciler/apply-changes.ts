@@ -5,6 +5,7 @@ import { limits } from '../core/model/limits.ts';
 import { compareText } from '../core/model/names.ts';
 import { changeDigest } from '../core/model/preimages.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
+import { parseCommit } from '../core/commit/commit-object.ts';
 import { verifyCommit } from '../core/commit/verify-commit.ts';
 import { parseTrailers } from '../core/commit/trailers.ts';
 import { canFillRoles } from '../core/decision/match-roles.ts';
@@ -13,13 +14,15 @@ import { keyIdentity } from '../core/desired/key-identity.ts';
 import type { Diagnostic } from '../core/desired/diagnostic.ts';
 import { lookupOf, unplaced } from '../core/desired/document-lookup.ts';
 import { findDocument, protectedDocuments, type DesiredState } from '../core/desired/desired-state.ts';
-import { allInForce, rootOf, type LogState } from '../core/evidence/log-state.ts';
+import { rootOf, type LogState } from '../core/evidence/log-state.ts';
 import type { ChangeApproval, ProtectedChangePredicate } from '../core/evidence/records.ts';
 import { applyProtectedChange, changeApprover, changeTo, listFault } from '../core/trust/apply-change.ts';
-import { keyRingOf } from '../core/trust/key-ring.ts';
+import { keyRingIn, type KeyRing } from '../core/trust/key-ring.ts';
+import { isRootChange } from '../core/trust/root-change.ts';
 import { pendingChanges } from '../core/trust/pending-changes.ts';
 import { parseChanges } from './declarations.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
+import { rootAtTip, rootKeysFor } from './root-proposal.ts';
 
 /** A signed commit that carries `Stella-Change`, and the change that it speaks of. */
 export type ChangeCommit = { readonly commit: CommitId; readonly raw: Uint8Array; readonly observedAt: string; readonly named: readonly Digest[]; readonly documents: readonly { readonly key: DocumentKey; readonly kind: ProtectedChange['kind']; readonly name: string; readonly to: Digest | null }[] };
@@ -41,8 +44,10 @@ export async function findChangeCommits(pass: Pass, from: CommitId | null, tips:
   for (const { commit, parents } of entries) {
     const object = raw.get(commit);
     if (object?.ok !== true || !Buffer.from(object.bytes).includes(TRAILER)) continue;
-    const verified = verifyCommit(object.bytes, pass.reader.objectFormat, commit);
-    const named = verified.signed ? parseTrailers(verified.commit.message).filter((t) => t.key === 'Stella-Change').map((t) => t.value) : [];
+    // Whose signature it is, is asked when the change is tried: the key may come into force until then.
+    const parsed = parseCommit(object.bytes, pass.reader.objectFormat);
+    const isSigned = parsed.ok && parsed.commit.signature.state === 'present';
+    const named = isSigned ? parseTrailers(parsed.commit.message).filter((t) => t.key === 'Stella-Change').map((t) => t.value) : [];
     // T26: a merge changes no protected document by its trailer; its parents speak for themselves.
     if (named.length === 0 || parents.length > 1) continue;
     const { changes } = await pass.reader.diff(parents[0] ?? null, commit);
@@ -119,7 +124,7 @@ function proposalsIn(pass: Pass, commits: readonly ChangeCommit[], observed: rea
   for (const c of commits) {
     const changes = c.documents.map(({ kind, name, to }) => changeTo(state, kind, name, to)).filter((change) => change.from !== change.to);
     const digest = changes.length === 0 ? null : changeDigest(state.logId, changes);
-    if (digest !== null && c.named.includes(digest)) add(proposals, digest, changes, commitApproval(pass, c));
+    if (digest !== null && c.named.includes(digest)) add(proposals, digest, changes, commitApproval(pass, c, changes));
   }
   return sortedProposals(proposals).filter(({ changes }) => listFault(state, changes) === null);
 }
@@ -134,11 +139,18 @@ function add(into: Map<Digest, { changes: readonly ProtectedChange[]; approvals:
   into.set(digest, known);
 }
 
-function commitApproval(pass: Pass, c: ChangeCommit): ChangeApproval | null {
-  const verified = verifyCommit(c.raw, pass.reader.objectFormat, c.commit);
-  const holder = verified.signed ? keyRingOf(allInForce(pass.batch.state, 'Principal')).get(verified.signer.fingerprint) : undefined;
+function commitApproval(pass: Pass, c: ChangeCommit, changes: readonly ProtectedChange[]): ChangeApproval | null {
+  const holder = ringsFor(pass, changes).flatMap((ring) => {
+    const verified = verifyCommit(c.raw, pass.reader.objectFormat, c.commit, ring);
+    return verified.signed ? (ring.get(verified.signer.fingerprint) ?? []) : [];
+  })[0];
   if (holder === undefined) return null;
   return { carrier: 'commit', principal: holder.principal.metadata.name, commit: c.commit, artifact: digestOfBytes(c.raw), observedAt: c.observedAt };
+}
+
+/** Whose signatures count for this change: principals in force; for the trust root, its root keys alone (T16). */
+function ringsFor({ batch, loaded }: Pass, changes: readonly ProtectedChange[]): readonly KeyRing[] {
+  return isRootChange(changes) ? rootKeysFor(changes, loaded.state, batch.state, batch.openPgp) : [keyRingIn(batch.state, batch.openPgp)];
 }
 
 /**
@@ -150,17 +162,17 @@ async function tryChange(pass: Pass, proposal: Proposal, raw: ReadonlyMap<Digest
   const { batch, loaded } = pass;
   const shape = listFault(batch.state, proposal.changes) ?? tipFault(loaded.state, proposal.changes);
   if (shape !== null) return shape;
-  const lookup = (digest: Digest): Uint8Array | undefined => raw.get(digest) ?? batch.lookup(digest);
-  const approvals = countedApprovals(pass, proposal, lookup);
-  const proposers = approvals.length === 0 ? NO_PROPOSERS : await proposersOf(pass, proposal.changes);
+  const artifact = (digest: Digest): Uint8Array | undefined => raw.get(digest) ?? batch.lookup(digest);
+  const approvals = countedApprovals(pass, proposal, artifact);
+  const proposers = approvals.length === 0 || isRootChange(proposal.changes) ? NO_PROPOSERS : await proposersOf(pass, proposal.changes);
   const predicate: ProtectedChangePredicate = { basis: 'quorum', changeDigest: proposal.digest, changes: proposal.changes, approvals, proposers: proposers.found };
   const documents = proposal.changes.flatMap((c) => (c.to === null ? [] : [preimageAtTip(loaded.state, c)]));
   const trial = new Map(documents.map((document) => [digestOfBytes(document), document]));
   const header = { seq: batch.state.size, commit: pass.tip, asOf: batch.asOf };
-  const result = applyProtectedChange(batch.state, header, predicate, (digest) => trial.get(digest) ?? lookup(digest));
+  const result = applyProtectedChange(batch.state, header, predicate, { artifact: (digest) => trial.get(digest) ?? artifact(digest), openPgp: batch.openPgp });
   if (!result.ok) return result.message;
-  const policy = policyFault(batch.state, loaded.state, proposal.changes);
-  if (policy !== null) return policy;
+  const fault = policyFault(batch.state, loaded.state, proposal.changes) ?? ownKeysFault(pass, proposal.changes);
+  if (fault !== null) return fault;
   for (const document of [...documents, ...proposers.raw]) batch.artifact(document);
   for (const { artifact } of approvals) {
     const found = raw.get(artifact);
@@ -171,12 +183,22 @@ async function tryChange(pass: Pass, proposal: Proposal, raw: ReadonlyMap<Digest
 }
 
 /** One approval for each person. Where the root lets no proposer count, the trailer in one's own commit is no approval (T15). */
-function countedApprovals({ batch }: Pass, { digest, approvals }: Proposal, artifact: (digest: Digest) => Uint8Array | undefined): readonly ChangeApproval[] {
-  const { state, asOf } = batch;
-  const ring = keyRingOf(allInForce(state, 'Principal'));
+function countedApprovals(pass: Pass, { digest, changes, approvals }: Proposal, artifact: (digest: Digest) => Uint8Array | undefined): readonly ChangeApproval[] {
+  const { state, asOf } = pass.batch;
   const { proposerCounts } = rootOf(state).spec;
-  const valid = approvals.filter((approval) => (proposerCounts || approval.carrier === 'embedded') && changeApprover({ approval, digest, ring, artifact, asOf }) !== null);
-  return [...new Map(valid.map((a) => [a.principal, a])).values()].sort((a, b) => compareText(a.principal, b.principal));
+  const own = approvals.filter((approval) => proposerCounts || approval.carrier === 'embedded');
+  // One for each ring: a person may sign the next root with the key that the old one lists and with the one that the new one lists.
+  const counted = ringsFor(pass, changes).flatMap((ring) => {
+    const valid = own.filter((approval) => changeApprover({ approval, digest, ring, artifact, asOf }) !== null);
+    return [...new Map(valid.map((a) => [a.principal, a])).values()];
+  });
+  return [...new Map(counted.map((a) => [a.artifact, a])).values()].sort((a, b) => compareText(a.principal, b.principal) || compareText(a.artifact, b.artifact));
+}
+
+/** T29: a root under which this server could sign nothing would end its log. */
+function ownKeysFault({ batch, loaded }: Pass, changes: readonly ProtectedChange[]): string | null {
+  const next = isRootChange(changes) ? rootAtTip(loaded.state) : null;
+  return next === null ? null : batch.ownKeysFault(next.root);
 }
 
 /** The tip holds each new document, and none of the deleted ones. */
@@ -220,7 +242,7 @@ const NO_PROPOSERS: Proposers = { found: { people: [], unknown: 0, commits: [] }
 async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Promise<Proposers> {
   const { batch } = pass;
   if (rootOf(batch.state).spec.proposerCounts) return NO_PROPOSERS;
-  const ring = keyRingOf(allInForce(batch.state, 'Principal'));
+  const ring = keyRingIn(batch.state, batch.openPgp);
   const people = new Set<string>();
   const used = new Map<CommitId, Uint8Array>();
   let unknown = 0;
@@ -228,7 +250,7 @@ async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Pro
     const key = documentKey(kind, name);
     const from = batch.state.inForce.get(key)?.tip ?? batch.state.genesisTip;
     for (const { commit, raw } of await pass.touching.findDocument(from, pass.tip, key)) {
-      const verified = verifyCommit(raw, pass.reader.objectFormat, commit);
+      const verified = verifyCommit(raw, pass.reader.objectFormat, commit, ring);
       const holder = verified.signed ? ring.get(verified.signer.fingerprint) : undefined;
       if (holder?.principal.spec.type === 'person') people.add(holder.principal.metadata.name);
       else unknown += 1;

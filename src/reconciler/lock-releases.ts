@@ -150,9 +150,9 @@ async function counts(pass: Pass, promotion: DocumentOf<'Promotion'>, release: D
   const lookup = (digest: Digest): Uint8Array | undefined => bytes.get(digest) ?? batch.lookup(digest);
   const entry = { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: batch.state.size, lockedAt: batch.asOf };
   const state = { ...batch.state, locks: batch.state.locks.set(release.metadata.name, entry) };
-  const world: PlanningWorld = { ...pass, state, desired: pass.loaded.state, lookup };
+  const world: PlanningWorld = { ...pass, state, desired: pass.loaded.state, lookup, openPgp: batch.openPgp };
   const { material } = await gatherMaterial(world, { environment, application }, promotion);
-  const { input } = buildDecisionInput(state, material, batch.asOf, lookup);
+  const { input } = buildDecisionInput(state, material, batch.asOf, { artifact: lookup, openPgp: batch.openPgp });
   // A lock is for ever and for every environment: the digests are those of a quorum, never of one voice of it, or of anybody where nobody is asked.
   const ballot = ballotOf(input, instantTextOf(input.asOf));
   const approvals = approvalsGate(input.clauses, ballot);

@@ -1,20 +1,22 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../core/model/digest.ts';
+import type { DocumentOf } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
-import { applyRecord } from '../core/evidence/fold.ts';
+import { applyRecord, type LogSources } from '../core/evidence/fold.ts';
 import { assembleEnvelope, IN_TOTO_PAYLOAD_TYPE, preAuthEncoding } from '../core/evidence/dsse.ts';
 import { artifactPath, recordPath } from '../core/evidence/layout.ts';
-import type { LogState } from '../core/evidence/log-state.ts';
+import { rootOf, type LogState } from '../core/evidence/log-state.ts';
 import { projectionOf } from '../core/evidence/projection.ts';
 import { recordPayload } from '../core/evidence/record-codec.ts';
 import type { EvidenceRecord, RecordBody, RecordHeader } from '../core/evidence/records.ts';
 import type { EvidenceFile } from '../ports/evidence-writer.ts';
-import type { RecordSigner } from '../ports/signing.ts';
+import type { Signers } from '../ports/signing.ts';
+import { ownKeysFault, recordSignerUnder } from './own-keys.ts';
 
 export const ENGINE_NAME = 'stella-gitops';
 
 export class LogBatchError extends Error {
-  readonly code: 'RecordRefused' | 'RecordTooLarge' | 'ArtifactTooLarge';
+  readonly code: 'RecordRefused' | 'RecordTooLarge' | 'ArtifactTooLarge' | 'KeyNotListed';
   readonly disposition = 'stall';
   constructor(code: LogBatchError['code'], message: string) {
     super(message);
@@ -30,21 +32,30 @@ export type BatchRecord = { readonly record: EvidenceRecord; readonly envelope: 
  */
 export class LogBatch {
   #state: LogState;
-  readonly #lookup: (digest: Digest) => Uint8Array | undefined;
-  readonly #signer: RecordSigner;
+  readonly #sources: LogSources;
+  readonly #signers: Signers;
   readonly #context: { readonly commit: CommitId; readonly asOf: string; readonly engineVersion: string };
   readonly records: BatchRecord[] = [];
   readonly artifacts = new Map<Digest, Uint8Array>();
   readonly #held = new Map<Digest, Uint8Array>();
   readonly #projections = new Map<string, Uint8Array>();
 
-  constructor(state: LogState, signer: RecordSigner, lookup: (digest: Digest) => Uint8Array | undefined, context: { commit: CommitId; asOf: string; engineVersion: string }) {
+  constructor(state: LogState, signers: Signers, sources: LogSources, context: { commit: CommitId; asOf: string; engineVersion: string }) {
     this.#state = state;
-    this.#signer = signer;
-    this.#lookup = lookup;
+    this.#signers = signers;
+    this.#sources = sources;
     // Our clock may have been set back; the log's time never goes back.
     const asOf = state.asOf !== null && context.asOf < state.asOf ? state.asOf : context.asOf;
     this.#context = { ...context, asOf };
+  }
+
+  get openPgp(): LogSources['openPgp'] {
+    return this.#sources.openPgp;
+  }
+
+  /** What judging reads, with the artifacts of this batch. */
+  get sources(): LogSources {
+    return { artifact: this.lookup, openPgp: this.openPgp };
   }
 
   /** The log's state with everything that was added so far. */
@@ -75,18 +86,26 @@ export class LogBatch {
     for (const [digest, held] of bytes) this.#held.set(digest, held);
   }
 
-  readonly lookup = (digest: Digest): Uint8Array | undefined => this.artifacts.get(digest) ?? this.#held.get(digest) ?? this.#lookup(digest);
+  readonly lookup = (digest: Digest): Uint8Array | undefined => this.artifacts.get(digest) ?? this.#held.get(digest) ?? this.#sources.artifact(digest);
+
+  /** Why this server could not go on under `next`; null when it can. */
+  ownKeysFault(next: DocumentOf<'TrustRoot'>): string | null {
+    return ownKeysFault(rootOf(this.#state), next, this.#signers);
+  }
 
   /** Signs and folds one record. @throws LogBatchError `RecordRefused` when our own fold refuses it: a fault of ours, nothing is pushed */
   add(body: RecordBody): EvidenceRecord {
+    // T29: a record under a key that the root in force does not list would be read by nobody.
+    const signer = recordSignerUnder(rootOf(this.#state), this.#signers);
+    if (signer === null) throw new LogBatchError('KeyNotListed', 'the trust root in force lists none of the keys that this server holds for decisions: check keys.decisions and keys.nextDecisions');
     const header = this.#header();
     const payload = recordPayload(header, body);
-    const signature = this.#signer.sign(preAuthEncoding(IN_TOTO_PAYLOAD_TYPE, payload));
-    const envelope = assembleEnvelope(payload, [{ keyid: this.#signer.keyId, sig: signature }]);
+    const signature = signer.sign(preAuthEncoding(IN_TOTO_PAYLOAD_TYPE, payload));
+    const envelope = assembleEnvelope(payload, [{ keyid: signer.keyId, sig: signature }]);
     // What nobody could read back would end the log.
     if (envelope.length > limits.recordBytes) throw new LogBatchError('RecordTooLarge', `a record of ${envelope.length} bytes is over the limit of ${limits.recordBytes}`);
     const record: EvidenceRecord = { digest: digestOfBytes(envelope), header, ...body };
-    const result = applyRecord(this.#state, record, this.lookup);
+    const result = applyRecord(this.#state, record, this.sources);
     if (!result.ok) throw new LogBatchError('RecordRefused', `${result.code}: ${result.message}`);
     this.#state = result.state;
     this.records.push({ record, envelope, payload });

@@ -1,16 +1,19 @@
+import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
-import type { LogState } from '../core/evidence/log-state.ts';
+import { rootOf, type LogState } from '../core/evidence/log-state.ts';
 import type { EvidenceBranch } from '../ports/evidence-writer.ts';
 import type { GitRemote, RemoteRefusal } from '../ports/git-remote.ts';
 import type { Signers } from '../ports/signing.ts';
 import type { ArtifactCache } from './artifact-cache.ts';
 import { LogBatch } from './log-batch.ts';
+import { commitSignerUnder } from './own-keys.ts';
 
 export type LogWriterParts = {
   readonly remote: GitRemote;
   readonly branch: EvidenceBranch;
   readonly signers: Signers;
   readonly artifacts: ArtifactCache;
+  readonly openPgp: OpenPgpVerifier;
   readonly author: { readonly name: string; readonly email: string };
   readonly engineVersion: string;
 };
@@ -43,14 +46,14 @@ export class LogWriter {
   }
 
   begin(context: { readonly commit: CommitId; readonly at: Date }): LogBatch {
-    const { signers, artifacts, engineVersion } = this.#parts;
-    return new LogBatch(this.#state, signers.records, artifacts.get, { commit: context.commit, asOf: context.at.toISOString(), engineVersion });
+    const { signers, artifacts, openPgp, engineVersion } = this.#parts;
+    return new LogBatch(this.#state, signers, { artifact: artifacts.get, openPgp }, { commit: context.commit, asOf: context.at.toISOString(), engineVersion });
   }
 
   /** Commits and pushes the batch. When that is refused nothing has happened: begin a new batch on what is there then. */
   async publish(batch: LogBatch, at: Date): Promise<Published> {
     const { branch, signers, author, remote } = this.#parts;
-    const appended = await branch.append({ parent: this.#tip, files: batch.files(), message: messageOf(batch), author, at, sign: signers.commits });
+    const appended = await branch.append({ parent: this.#tip, files: batch.files(), message: messageOf(batch), author, at, sign: commitSignerUnder(rootOf(this.#state), signers) });
     if (!appended.ok) return { ok: false, code: 'ForeignEvidence', message: `the local evidence branch is at ${appended.actual ?? 'nothing'}; another process writes it` };
     const pushed = await remote.push([{ ref: branch.ref, from: this.#tip, to: appended.commit }]);
     if (pushed.ok) {
@@ -113,5 +116,7 @@ function describe(record: LogBatch['records'][number]['record']): string {
       return `promotion-decision ${record.predicate.environment}/${record.predicate.application} ${record.predicate.decision.outcome}`;
     case 'deployment-outcome':
       return `deployment-outcome ${record.predicate.environment}/${record.predicate.application} ${record.predicate.result}`;
+    case 'anchor':
+      return `anchor ${record.predicate.rewrite.from.slice(0, 12)}..${record.predicate.rewrite.to.slice(0, 12)}`;
   }
 }

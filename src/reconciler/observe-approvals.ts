@@ -4,10 +4,10 @@ import { digestOfBytes, type Digest } from '../core/model/digest.ts';
 import { documentDigest, documentPreimage, type DocumentOf } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
 import { compareText } from '../core/model/names.ts';
-import { allInForce, appStateOf, approvalKey, type LogState } from '../core/evidence/log-state.ts';
+import { appStateOf, approvalKey, type LogState } from '../core/evidence/log-state.ts';
 import type { Observation } from '../core/evidence/records.ts';
 import { verifyDocumentSignature } from '../core/commit/document-signature.ts';
-import { keyRingOf, type KeyRing } from '../core/trust/key-ring.ts';
+import { keyRingIn, type KeyRing } from '../core/trust/key-ring.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader } from '../ports/git-reader.ts';
 import { parseChanges } from './declarations.ts';
@@ -18,9 +18,9 @@ export const APPROVAL_BRANCHES = 'refs/heads/stella/approvals/';
 type Observed = { readonly observation: Extract<Observation, { type: 'approval' }>; readonly bytes: Uint8Array };
 
 /** Puts approvals that the log has not seen into the batch, sorted by digest. @returns how many came from strangers */
-export function observeApprovals(pass: Pass, documents: readonly DocumentOf<'Approval'>[]): number {
+export function observeApprovals(pass: Pick<Pass, 'batch'>, documents: readonly DocumentOf<'Approval'>[]): number {
   const { batch } = pass;
-  const ring = keyRingOf(allInForce(batch.state, 'Principal'));
+  const ring = keyRingIn(batch.state, batch.openPgp);
   let strangers = 0;
   const found = new Map<string, Observed>();
   for (const document of documents) {
@@ -40,9 +40,18 @@ export function observeApprovals(pass: Pass, documents: readonly DocumentOf<'App
 
 /** T31: one person's junk neither fills the log nor makes a decision too large to be recorded. Nobody else's approvals are touched by it. */
 function isBeyondLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
+  if (o.approves.type === 'rewrite') return isBeyondRewriteLimit(o, state, counts);
   if (o.subject === null) return false;
   const key = `${o.subject.environment}/${o.subject.application} ${o.principal} ${o.action}`;
   const before = counts.get(key) ?? inLog(o, appStateOf(state, o.subject.environment, o.subject.application).approvals, state);
+  counts.set(key, before + 1);
+  return before >= limits.approvalsPerPerson;
+}
+
+/** Nobody needs to say more than this about rewrites that wait. */
+function isBeyondRewriteLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
+  const key = `rewrite ${o.principal} ${o.action}`;
+  const before = counts.get(key) ?? inLog(o, [...state.rewriteApprovals.values()].flat(), state);
   counts.set(key, before + 1);
   return before >= limits.approvalsPerPerson;
 }
@@ -59,7 +68,7 @@ function observationsOf(document: DocumentOf<'Approval'>, ring: KeyRing, state: 
   const result: Observed[] = [];
   let known = false;
   for (const signature of document.signatures ?? []) {
-    const outcome = verifyDocumentSignature({ preimage, armoured: signature.signature, namespace: 'stella-approval' });
+    const outcome = verifyDocumentSignature({ preimage, armoured: signature.signature, namespace: 'stella-approval', keys: ring });
     const holder = outcome.signed ? ring.get(outcome.signer.fingerprint) : undefined;
     if (!outcome.signed || holder === undefined) continue;
     known = true;

@@ -1,3 +1,4 @@
+import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../core/model/digest.ts';
 import { documentKey, type DocumentOf } from '../core/model/documents.ts';
@@ -12,6 +13,7 @@ import type { DocumentParser } from '../ports/document-parser.ts';
 import type { TouchingCommit } from '../core/trust/requesters.ts';
 import { GitError, type GitReader } from '../ports/git-reader.ts';
 import type { ArtifactCache } from './artifact-cache.ts';
+import type { Candidate, LaidFiles } from './candidate.ts';
 import type { Interest, TouchingCommits } from './touching-commits.ts';
 
 /** What planning one subject needs, on a server and in a clone alike. */
@@ -19,6 +21,8 @@ export type PlanningWorld = {
   readonly state: LogState;
   readonly desired: DesiredState;
   readonly tip: CommitId;
+  /** A commit whose files lie over those of `tip` (T18); none on a server, which plans what is merged. */
+  readonly candidate?: Candidate;
   readonly reader: GitReader;
   readonly parser: DocumentParser;
   readonly artifacts: ArtifactCache;
@@ -26,6 +30,7 @@ export type PlanningWorld = {
   readonly touching: TouchingCommits;
   /** Artifacts of the batch in hand, then those of the log. */
   readonly lookup: (digest: Digest) => Uint8Array | undefined;
+  readonly openPgp: OpenPgpVerifier;
 };
 
 export type Subject = { readonly environment: string; readonly application: string };
@@ -38,13 +43,16 @@ export type Planned = {
 };
 export type ShippedFile = FileRef & { readonly bytes: Uint8Array };
 
-/** Reads files of a commit by path. A path that is not there, is no file, or is too large is named in `faults`. */
-export async function readFiles(reader: GitReader, tip: CommitId, paths: readonly string[]): Promise<{ readonly files: readonly ShippedFile[]; readonly faults: readonly string[] }> {
+/**
+ * Reads files of a commit by path. A path that is not there, is no file, or is too large is named in `faults`.
+ * @param laid files that take the place of the commit's
+ */
+export async function readFiles(reader: GitReader, tip: CommitId, paths: readonly string[], laid?: LaidFiles): Promise<{ readonly files: readonly ShippedFile[]; readonly faults: readonly string[] }> {
   const files: ShippedFile[] = [];
   const faults: string[] = [];
   for (const path of paths) {
-    const { entries } = await reader.readTree(tip, { under: path });
-    const entry = entries.find((e) => e.path === path);
+    const over = laid?.get(path);
+    const entry = over === undefined ? (await reader.readTree(tip, { under: path })).entries.find((e) => e.path === path) : (over ?? undefined);
     const isFile = entry !== undefined && (entry.mode === '100644' || entry.mode === '100755');
     const object = isFile ? (await reader.readBlobs([entry.blob], limits.shippedFileBytes)).get(entry.blob) : undefined;
     if (object?.ok === true) files.push({ path, digest: digestOfBytes(object.bytes), mode: entry?.mode === '100755' ? 0o755 : 0o644, bytes: object.bytes });
@@ -73,7 +81,7 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
   if (operation === 'promote' && lock === null) problems.push({ code: 'LockMissing', detail: `release ${s.application}/${release ?? ''} is not locked` });
   if (operation === 'remove' && appStateOf(state, s.environment, s.application).lock === null) problems.push({ code: 'NothingToRemove', detail: 'nothing is deployed' });
   const path = configuration?.spec.override;
-  const shipped = path === undefined ? { files: [], faults: [] } : await readFiles(world.reader, world.tip, [path]);
+  const shipped = path === undefined ? { files: [], faults: [] } : await readFiles(world.reader, world.tip, [path], world.candidate?.files);
   if (lock !== null && world.evidenceTip !== null) await world.artifacts.load(world.evidenceTip, composeFile(lock));
   const canPlan = operation === 'remove' || lock !== null;
   const plan = canPlan ? makePlan({
@@ -91,7 +99,11 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
 /** null when there are too many to look at: then nothing is planned, and everything else goes on (T12). */
 async function touchingCommits(world: PlanningWorld, from: CommitId | null, interest: Interest): Promise<readonly TouchingCommit[] | null> {
   try {
-    return await world.touching.find(from, world.tip, interest);
+    const found = await world.touching.find(from, world.tip, interest);
+    if (world.candidate === undefined) return found;
+    // After a merge both histories are reachable, and the merge itself wrote nothing (T26).
+    const own = await world.touching.find(from, world.candidate.commit, interest);
+    return [...found, ...own.filter(({ commit }) => !found.some((other) => other.commit === commit))];
   } catch (cause) {
     if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;
     throw cause;

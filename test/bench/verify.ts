@@ -62,7 +62,7 @@ async function verifyOurselves(repository: string, ids: readonly CommitId[]): Pr
   for (const id of ids) {
     const lineEnd = output.indexOf('\n', offset);
     const size = Number(output.toString('latin1', offset, lineEnd).split(' ')[2]);
-    const verified = verifyCommit(output.subarray(lineEnd + 1, lineEnd + 1 + size), 'sha1', id, keys);
+    const verified = verifyCommit(output.subarray(lineEnd + 1, lineEnd + 1 + size), 'sha1', id, { ssh: keys });
     if (!verified.signed) throw new Error(`${id} was refused: ${verified.message}`);
     offset = lineEnd + 1 + size + 1;
   }

@@ -16,6 +16,7 @@ import { encodeBundle } from '../../src/core/order/bundle.ts';
 import { verifyReceipt, type Receipt } from '../../src/core/order/receipt.ts';
 import type { ApplyWork, TargetContext, TargetDriver, TargetOutcome } from '../../src/ports/target-driver.ts';
 import { enrolledAgent, eventually, miniatureProof, orderFor, Scratch, startServer } from './agent-fixture.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 
 const scratch = new Scratch();
 afterEach(() => scratch.clean());
@@ -135,7 +136,7 @@ describe('an order', () => {
   });
 
   it('whose bundle holds another order, or nothing that can be read, or which nobody pinned a genesis for, is refused', async () => {
-    const prove = orderProver('anna');
+    const prove = orderProver('anna', openPgp);
     const nothing = { genesis: null, protectedChange: null, generations: new Map() };
     const order = orderFor({ target: 'web-1', generation: 1 });
     expect(prove(order, nothing, new Date())).toMatchObject({ ok: false, code: 'GenesisNotPinned' });
@@ -253,7 +254,7 @@ describe('an agent process', () => {
     const { folder, identity } = await enrolledAgent(scratch, server, 'anna');
     const start = () =>
       startAgent({
-        agent: 'anna', folder, address: `localhost:${server.channelPort}`, version: 'test', openLink: openAgentLink, keys: agentKeys, drivers: [driver], secrets: { environment: {}, secretFolders: [] },
+        agent: 'anna', folder, address: `localhost:${server.channelPort}`, version: 'test', openLink: openAgentLink, keys: agentKeys, openPgp, drivers: [driver], secrets: { environment: {}, secretFolders: [] },
         pin: digestOfBytes('genesis'), now: () => new Date(), random: () => 0, log: () => undefined, backOff: { firstMs: 20, maxMs: 100 }, proveOrder: miniatureProof,
       });
     return { folder, identity, driver, start };
@@ -317,7 +318,7 @@ describe('an agent process', () => {
     const again = await start();
     await again.stop();
     const options = {
-      agent: 'anna', folder, address: `localhost:${server.channelPort}`, version: 'test', openLink: openAgentLink, keys: agentKeys, drivers: [], secrets: { environment: {}, secretFolders: [] },
+      agent: 'anna', folder, address: `localhost:${server.channelPort}`, version: 'test', openLink: openAgentLink, keys: agentKeys, openPgp, drivers: [], secrets: { environment: {}, secretFolders: [] },
       now: () => new Date(), random: () => 0, log: () => undefined,
     };
     await expect(startAgent({ ...options, pin: digestOfBytes('another log') as Digest })).rejects.toMatchObject({ code: 'GenesisMismatch' });

@@ -7,6 +7,7 @@ import type { Digest } from '../../src/core/model/digest.ts';
 import { decodeBundle } from '../../src/core/order/bundle.ts';
 import { AgentHubError, type AgentHub, type AgentPresence, type DispatchOptions, type OutgoingOrder } from '../../src/ports/agent-hub.ts';
 import type { ApplyWork, ProvenWork, RunningComponent, TargetDriver, TargetObservation, TargetOutcome, TargetSlot } from '../../src/ports/target-driver.ts';
+import { openPgp } from './openpgp.ts';
 
 /** Targets that keep what runs on them in memory, and remember everything that was done to them. */
 export class RecordingDriver implements TargetDriver {
@@ -45,7 +46,7 @@ export async function openAgent(p: { folder: string; identity: AgentIdentity; pi
   await journal.pinGenesis(p.pin);
   const driver = p.driver ?? new RecordingDriver();
   const runner = new OrderRunner({
-    identity: p.identity, journal, proveOrder: orderProver(p.identity.agent), drivers: [driver], now: p.now,
+    identity: p.identity, journal, proveOrder: orderProver(p.identity.agent, openPgp), drivers: [driver], now: p.now,
     resolveSecret: () => Promise.reject(new Error('these tests have no secrets')),
   });
   return { runner, driver, journal };

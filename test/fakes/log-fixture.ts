@@ -24,6 +24,7 @@ import { observeApprovals } from '../../src/reconciler/observe-approvals.ts';
 import type { Pass } from '../../src/reconciler/pass.ts';
 import { ProtectedChangeShelf } from '../../src/reconciler/protected-change-shelf.ts';
 import { createSshKey, signWithSsh, type SshKey } from './git-repository.ts';
+import { openPgp } from './openpgp.ts';
 
 export type LogOptions = {
   /** Workflow of the environment `prod`. */
@@ -106,7 +107,7 @@ export class LogFixture implements BundleSources {
 
   /** Records go into the log together. */
   push(fill: (batch: LogBatch) => void | Promise<void>): void | Promise<void> {
-    const batch = new LogBatch(this.state, this.#signer(), this.artifacts.get, { commit: COMMIT, asOf: this.now.toISOString(), engineVersion: '0' });
+    const batch = new LogBatch(this.state, { records: this.#signer(), commits: () => '' }, { artifact: this.artifacts.get, openPgp }, { commit: COMMIT, asOf: this.now.toISOString(), engineVersion: '0' });
     const keep = (): void => {
       this.state = batch.state;
       for (const [digest, bytes] of batch.artifacts) this.stored.set(digest, bytes);

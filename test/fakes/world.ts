@@ -18,6 +18,7 @@ import type { LogState } from '../../src/core/evidence/log-state.ts';
 import type { FinishedRun } from '../../src/reconciler/run-outcome.ts';
 import { Reconciler, type ReconcilerParts } from '../../src/reconciler/reconciler.ts';
 import { createRepository, createSshKey, createTemporaryFolder, signWithSsh, type SshKey, type TestRepository } from './git-repository.ts';
+import { openPgp } from './openpgp.ts';
 
 export const TARGET_REF = 'refs/heads/main';
 export const EVIDENCE_REF = 'refs/heads/stella/evidence';
@@ -173,7 +174,7 @@ export class World {
     this.#mirror ??= await openMirror({ folder: join(this.#mirrorFolder, `mirror-${this.#opened++}`), url: this.repository.folder, settings, ownPid: process.pid });
     const { reader, remote, writer } = this.#mirror;
     return {
-      reader, remote, evidence: { reader, remote, branch: writer.openBranch(EVIDENCE_REF) }, parser: createDocumentParser(), registry: () => this.registry,
+      reader, remote, evidence: { reader, remote, branch: writer.openBranch(EVIDENCE_REF) }, parser: createDocumentParser(), openPgp, registry: () => this.registry,
       signers: { records: recordSignerOf(this.keys.decisions), commits: (payload) => signWithSsh(this.keys.commits, payload) },
       ledger: null, executor: this.executor, now: () => this.now, engineVersion: 'test', targetRef: TARGET_REF, pin: this.pin, createLog: true,
       author: { name: 'stella', email: 'stella@example.test' }, tagPollSeconds: 1_000_000, ...overrides,

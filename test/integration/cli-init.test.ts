@@ -15,6 +15,7 @@ import { Reconciler } from '../../src/reconciler/reconciler.ts';
 import { createSshKey, createTemporaryFolder, runProgram, signWithSsh, type SshKey } from '../fakes/git-repository.ts';
 import { EVIDENCE_REF, recordSignerOf, TARGET_REF } from '../fakes/world.ts';
 import { json, stella } from './cli-fixture.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 
 let folder: string;
 let alice: SshKey;
@@ -36,6 +37,7 @@ async function beginLog(made: Made): Promise<{ readonly ok: boolean; readonly fa
   const commits: SshKey = { name: 'evidence', privateKeyPath: join(made.keysFolder, 'evidence-commits'), publicKeyPath: '', publicKey: '' };
   const decisions = createPrivateKey(await readFile(join(made.keysFolder, 'decisions.pem')));
   const reconciler = new Reconciler({
+    openPgp,
     reader, remote, evidence: { reader, remote, branch: writer.openBranch(EVIDENCE_REF) }, parser: createDocumentParser(), registry: () => Promise.reject(new Error('no registry')),
     signers: { records: recordSignerOf(decisions), commits: (payload) => signWithSsh(commits, payload) }, ledger: null, executor: null, now: () => new Date(), engineVersion: 'test',
     targetRef: TARGET_REF, pin: made.pin, createLog: true, author: { name: 'stella', email: 'stella@example.test' }, tagPollSeconds: 1_000_000,

@@ -10,11 +10,12 @@ import { parseInstant } from '../../src/core/model/instant.ts';
 import { intentPreimage, releaseSpecDigest } from '../../src/core/model/preimages.ts';
 import { allInForce, appStateOf } from '../../src/core/evidence/log-state.ts';
 import { signersOf } from '../../src/core/trust/embedded-signers.ts';
-import { keyRingOf } from '../../src/core/trust/key-ring.ts';
+import { keyRingIn } from '../../src/core/trust/key-ring.ts';
 import { findRequesters } from '../../src/core/trust/requesters.ts';
 import { runProgram, type SshKey } from '../fakes/git-repository.ts';
 import { doc, World, yamlOf } from '../fakes/world.ts';
 import { cloneFor, json, putImage, type Clone } from './cli-fixture.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 
 let world: World;
 afterEach(() => world.close());
@@ -89,7 +90,7 @@ describe('stella promote', () => {
     const releaseSpec = releaseSpecDigest((await documentIn(join(alice.folder, 'releases/shop/1.0.yaml'))) as DocumentOf<'Release'>);
     const of = { logId: world.pin, promotion, releaseSpec };
     await expect(opensshAccepts(world.people.alice, 'stella-intent', canonicalBytes(intentPreimage(of)), promotion.signatures![0]!.signature)).resolves.toContain('Good');
-    const ring = keyRingOf(allInForce(await world.state(), 'Principal'));
+    const ring = keyRingIn(await world.state(), openPgp);
     const found = findRequesters({ ...of, spentIntents: [], commits: [], ring, lockUnchanged: false, observedAt: parseInstant('2026-11-01T08:00:00Z')! });
     expect(found).toMatchObject({ people: ['alice'], unknown: 0 });
     expect(await alice.git('log', '-1', '--format=%s')).toBe('Promote shop 1.0 to dev');
@@ -132,7 +133,7 @@ describe('stella approve', () => {
     const document = parser.parseFile({ path, blob: '' as BlobId, bytes: new TextEncoder().encode(`${text}\n`) }).documents[0]!.document as DocumentOf<'Approval'>;
     expect(document.spec).toMatchObject({ action: 'approve', release: '1.0', digestsChecked: true, comment: 'seen in dev', components: { api: world.registry.tags.get('shop/api:1.0') } });
     await expect(opensshAccepts(world.people.bob, 'stella-approval', documentPreimage(document), document.signatures![0]!.signature)).resolves.toContain('Good');
-    expect(signersOf(document, 'stella-approval')).toHaveLength(1);
+    expect(signersOf(document, 'stella-approval', keyRingIn(await world.state(), openPgp))).toHaveLength(1);
     await world.settle();
     expect(appStateOf(await world.state(), 'prod', 'shop')).toMatchObject({ release: '1.0', clean: true, generation: 1 });
     await world.settle();

@@ -12,6 +12,7 @@ import { preimageDigest } from '../../src/core/model/preimages.ts';
 import type { Receipt } from '../../src/core/order/receipt.ts';
 import { createTemporaryFolder } from '../fakes/git-repository.ts';
 import { LogFixture } from '../fakes/log-fixture.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 
 let folder: string;
 let log: LogFixture;
@@ -38,7 +39,7 @@ function ended(p: { readonly receipt?: Partial<Receipt>; readonly by?: AgentIden
   log.close(predicate, p.isLost === true ? [] : [receipt]);
   const check = new RecordCheck();
   const artifact = (digest: Digest): Uint8Array | undefined => log.stored.get(digest);
-  const read = readLog(initialState(log.root, log.pin), log.envelopes, artifact, (before, record, after) => check.visit({ before, record, after, envelope: new Uint8Array() }, artifact));
+  const read = readLog(initialState(log.root, log.pin), log.envelopes, { artifact, openPgp }, (before, record, after) => check.visit({ before, record, after, envelope: new Uint8Array() }, artifact));
   expect(read.ok).toBe(true);
   return check;
 }

@@ -6,6 +6,7 @@ import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { documentDigest } from '../../src/core/model/documents.ts';
 import { changeDigest } from '../../src/core/model/preimages.ts';
 import { doc, World } from '../fakes/world.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 
 let world: World;
 afterEach(() => world.close());
@@ -18,10 +19,10 @@ async function log(w: World): Promise<{ readonly steps: readonly RecordStep[]; r
   const tip = (await w.repository.tip('stella/evidence')) as CommitId;
   const steps: RecordStep[] = [];
   const replayed: boolean[] = [];
-  const read = await readEvidence(reader, tip, w.pin, (step, artifact) => {
+  const read = await readEvidence({ reader, openPgp }, tip, w.pin, (step, artifact) => {
     steps.push(step);
     if (step.record.type === 'promotion-decision') {
-      const result = replayDecision(step.before, step.record.header, step.record.predicate, artifact);
+      const result = replayDecision(step.before, step.record.header, step.record.predicate, { artifact, openPgp });
       expect(result).toEqual({ ok: true });
       replayed.push(result.ok);
     }

@@ -7,6 +7,7 @@ import { migratedDatabase } from '../contract/postgres-fixture.ts';
 import type { ScratchDatabase } from '../fakes/postgres.ts';
 import { doc, World } from '../fakes/world.ts';
 import { getJson, serverConfig, start } from './serve-fixture.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 
 const within = { timeout: 20_000, interval: 50 };
 let world: World;
@@ -57,7 +58,7 @@ test('the records and commits of a server verify with the pin alone', async () =
   await serving();
   const { reader } = (await world.parts()).evidence;
   await (await world.parts()).remote.fetch(['+refs/heads/*:refs/heads/*']);
-  const read = await readEvidence(reader, (await evidenceTip()) as CommitId, world.pin);
+  const read = await readEvidence({ reader, openPgp }, (await evidenceTip()) as CommitId, world.pin);
   expect(read).toMatchObject({ ok: true, counts: { records: 2, commits: 1 } });
 });
 

@@ -15,6 +15,7 @@ import { createTemporaryFolder, createSshKey } from '../fakes/git-repository.ts'
 import { LogFixture } from '../fakes/log-fixture.ts';
 import { doc, EVIDENCE_REF, World } from '../fakes/world.ts';
 import { personOf, releaseOf, Stage } from './attacks-fixture.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 
 /** Attacks on the log, on what the server remembers of it, and on how much junk it takes. */
 
@@ -68,7 +69,7 @@ describe('a log that is cut back', () => {
     const shorter = (await world.repository.git(['rev-parse', `${EVIDENCE_REF}~1`])) as CommitId;
     const none = { local: null, fetched: null, mirrored: null };
     const steps: RecordStep[] = [];
-    await readEvidence(reader, tip, world.pin, (step) => { steps.push(step); });
+    await readEvidence({ reader, openPgp }, tip, world.pin, (step) => { steps.push(step); });
     const last = steps.at(-1)!.record;
     const mirrored = { seq: last.header.seq, digest: last.digest };
     const whole = { tip, digestOf: (seq: number) => steps[seq]?.record.digest };
@@ -93,7 +94,7 @@ describe('a log that is cut back', () => {
 describe('an artifact', () => {
   const read = async () => {
     const tip = await fetchedTip();
-    return readEvidence((await stage.world.parts()).evidence.reader, tip, stage.world.pin);
+    return readEvidence({ reader: (await stage.world.parts()).evidence.reader, openPgp }, tip, stage.world.pin);
   };
   /** The evidence branch as a server without memory gets it. */
   const fetchedTip = async (): Promise<CommitId> => {

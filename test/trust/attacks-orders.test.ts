@@ -11,6 +11,7 @@ import type { PromotionDecisionPredicate } from '../../src/core/evidence/records
 import { buildBundle } from '../../src/reconciler/build-bundle.ts';
 import { documentOf, LogFixture } from '../fakes/log-fixture.ts';
 import { createTemporaryFolder } from '../fakes/git-repository.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 
 /** What a thief of the server's key for decisions can make an agent believe, who has nobody's approval but those that were given. */
 
@@ -52,7 +53,7 @@ async function prove(l: LogFixture, more: Partial<Order> = {}, options: { readon
   const bundle = decodeBundle(built.bundle);
   if (bundle === null) throw new Error('the bundle cannot be read');
   const edited = { ...bundle, ...options.edit?.(bundle) };
-  return proveOrder({ bundle: encodeBundle(edited), pin: l.pin, agent: options.agent ?? 'anna', memory: options.memory ?? FRESH, now: l.now.getTime() });
+  return proveOrder({ bundle: encodeBundle(edited), pin: l.pin, agent: options.agent ?? 'anna', memory: options.memory ?? FRESH, now: l.now.getTime(), openPgp });
 }
 
 type Forged = { readonly predicate?: Partial<PromotionDecisionPredicate>; readonly input?: Partial<DecisionInput>; readonly plan?: (plan: Plan) => Plan; readonly stored?: readonly unknown[] };

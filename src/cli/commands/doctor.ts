@@ -1,5 +1,4 @@
-import { allInForce } from '../../core/evidence/log-state.ts';
-import { keyFault, keyRingOf } from '../../core/trust/key-ring.ts';
+import { keyFault, keyRingIn } from '../../core/trust/key-ring.ts';
 import { EVIDENCE_OPTIONS, KEY_OPTION, type CloneParts, type Evidence, type PersonalKey, type Repository } from '../clone.ts';
 import { CliError, OUTPUT_OPTION, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { plain, type Paint } from '../terminal.ts';
@@ -89,9 +88,9 @@ async function evidenceOf(context: CommandContext, clone: CloneParts, repository
 }
 
 function holderOf(evidence: Evidence, key: PersonalKey, now: Date): Check {
-  const holder = keyRingOf(allInForce(evidence.state, 'Principal')).get(key.fingerprint);
+  const holder = keyRingIn(evidence.state, evidence.openPgp).get(key.fingerprint);
   if (holder === undefined) return warn('principal', 'your key belongs to no principal in force', 'Approvals and requests signed with it do not count. Sign with the right key, or have yours put in force.');
-  const fault = keyFault(holder.key, now.getTime());
+  const fault = keyFault(holder, now.getTime());
   const { name } = holder.principal.metadata;
   return fault === null ? ok('principal', name) : fail('principal', `${name}: this key may not sign now (${fault})`, 'Use an active key.');
 }

@@ -89,7 +89,7 @@ function releaseIn(desired: DesiredState, { application, version }: Wanted): Doc
 /** Who asks, where the evidence is at hand to tell; an intent by nobody known names no requester. */
 async function principalOf(context: CommandContext, clone: CloneParts, repository: Repository, pin: Digest, key: PersonalKey): Promise<string | null> {
   const opened = await clone.openEvidence(context, repository, pin);
-  if (opened.ok) return signerOf(opened.evidence.state, key, context.now()).metadata.name;
+  if (opened.ok) return signerOf(opened.evidence, key, context.now()).metadata.name;
   if (opened.code !== 'LogMissing') throw new CliError(opened.code, `The evidence cannot be relied on: ${opened.message}.`, 'Run `stella verify`.');
   return null;
 }

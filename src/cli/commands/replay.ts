@@ -37,7 +37,7 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
     const visit = ({ before, record }: RecordStep, artifact: (d: Digest) => Uint8Array | undefined): void => {
       if (record.type !== 'promotion-decision' || (wanted !== null && record.header.seq !== wanted)) return;
       const { environment, application, decision } = record.predicate;
-      replayed.push({ seq: record.header.seq, environment, application, outcome: decision.outcome, result: replayDecision(before, record.header, record.predicate, artifact) });
+      replayed.push({ seq: record.header.seq, environment, application, outcome: decision.outcome, result: replayDecision(before, record.header, record.predicate, { artifact, openPgp: repository.openPgp }) });
     };
     await requireEvidence(context, clone, repository, visit);
     if (wanted !== null && replayed.length === 0) throw new CliError('NotADecision', `Record ${wanted} is no decision of this log.`, 'See `stella status -o json` for the numbers of decisions.');

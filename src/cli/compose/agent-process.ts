@@ -25,6 +25,7 @@ import { keptGenesisRoot } from './genesis-root.ts';
 import { openAgentAuthority } from './server-keys.ts';
 import { openAgentSources, registryAuthOf } from './server-registries.ts';
 import { issueToken as issue } from './server.ts';
+import { openOpenPgpVerifier } from '../../adapters/openpgp/open-verifier.ts';
 
 /** What keygen and enrolment leave in the agent's folder for `run`. */
 type Settings = { readonly name: string; readonly server: string | null; readonly genesis: Digest | null };
@@ -95,7 +96,7 @@ export async function startAgentProcess(config: AgentConfig, world: AgentWorld):
   if (name === undefined || address === undefined || address === null) throw new CliError('AgentNotEnrolled', `${config.folder} holds no enrolled agent.`, 'Run `stella agent enrol` first.');
   const { now, environment, version, log } = world;
   const agent = await startAgent({
-    agent: name, folder: config.folder, address, version, openLink: openAgentLink, keys: agentKeys, drivers: await driversFor(config, world),
+    agent: name, folder: config.folder, address, version, openLink: openAgentLink, keys: agentKeys, openPgp: openOpenPgpVerifier(), drivers: await driversFor(config, world),
     secrets: { environment, secretFolders: config.secretFolders }, pin: config.genesis ?? kept?.genesis ?? null, now, random: Math.random, log: (line) => log('info', line),
     onState: (state) => {
       if (state.state === 'connected') log('info', 'connected', { server: address });

@@ -5,9 +5,10 @@ import { directGitCommands } from '../../adapters/git/git-command.ts';
 import type { GitSettings } from '../../adapters/git/git-folder.ts';
 import { openGitReader } from '../../adapters/git/native-git-reader.ts';
 import { objectIdOf } from '../../adapters/git/object-store.ts';
+import { openOpenPgpVerifier } from '../../adapters/openpgp/open-verifier.ts';
 import { hasSshKeygen as sshKeygenThere } from '../../adapters/ssh/ssh-keygen.ts';
 import { createDocumentParser } from '../../adapters/yaml/document-parser.ts';
-import type { BlobId, CommitId } from '../../core/model/commit-id.ts';
+import type { BlobId } from '../../core/model/commit-id.ts';
 import { isDigest, type Digest } from '../../core/model/digest.ts';
 import type { DocumentOf } from '../../core/model/documents.ts';
 import { limits } from '../../core/model/limits.ts';
@@ -15,7 +16,6 @@ import { applyFiles, emptyDesiredState, type DesiredState, type FileChange } fro
 import type { DigestResolver } from '../../ports/digest-resolver.ts';
 import { ArtifactCache } from '../../reconciler/artifact-cache.ts';
 import { isDeclarationPath } from '../../core/desired/parsed-file.ts';
-import { Declarations } from '../../reconciler/declarations.ts';
 import type { PlanningWorld } from '../../reconciler/planning.ts';
 import { readEvidence, type RecordStep } from '../../reconciler/read-evidence.ts';
 import { TouchingCommits } from '../../reconciler/touching-commits.ts';
@@ -24,6 +24,7 @@ import { CliError, textOption, type CommandContext } from '../command.ts';
 import { localConfig } from './local-config.ts';
 import { openUserGit } from './user-git.ts';
 
+export { loadCandidate, loadCommit } from './load-candidate.ts';
 export { personalKey } from './personal-key.ts';
 
 /** Opens the repository around `--repo` or the current folder. @throws CliError `NotARepository` */
@@ -33,9 +34,14 @@ export async function openRepository(context: CommandContext): Promise<Repositor
   if (folder === null) throw new CliError('NotARepository', `${start} is not in a Git repository.`, 'Go into your clone, or name it with -C DIR.');
   const settings: GitSettings = { environment: context.environment, commands: directGitCommands() };
   const reader = await openGitReader(folder, settings);
+  const openPgp = openOpenPgpVerifier();
   return {
-    folder, reader, parser: createDocumentParser(), isBare: !(await isThere(join(folder, '.git'))),
-    git: openUserGit(folder, context.environment), close: () => reader.close(),
+    folder, reader, parser: createDocumentParser(), openPgp, isBare: !(await isThere(join(folder, '.git'))),
+    git: openUserGit(folder, context.environment),
+    close: async () => {
+      await openPgp.close();
+      await reader.close();
+    },
   };
 }
 
@@ -76,22 +82,12 @@ export async function openEvidence(
   for (const ref of [`refs/remotes/origin/${name}`, `refs/heads/${name}`]) {
     const commit = await reader.resolveRef(ref);
     if (commit === null) continue;
-    const read = await context.terminal.during('Reading and verifying the evidence', readEvidence(reader, commit, pin, visit));
+    const read = await context.terminal.during('Reading and verifying the evidence', readEvidence({ reader, openPgp: repository.openPgp }, commit, pin, visit));
     if (!read.ok) return { ok: false, ...read.fault };
     const artifact = (digest: Digest): Uint8Array | undefined => read.artifacts.get(digest);
-    return { ok: true, evidence: { repository: folder, ref, commit, reader, state: read.state, counts: read.counts, artifact } };
+    return { ok: true, evidence: { repository: folder, ref, commit, reader, state: read.state, openPgp: repository.openPgp, counts: read.counts, artifact } };
   }
   return { ok: false, code: 'LogMissing', message: `${folder} has no evidence branch ${name}. Fetch it (git fetch origin), or start the log: stella serve --create-log`, seq: null };
-}
-
-export async function loadCommit(repository: Repository, ref: string): Promise<LoadedDeclarations> {
-  const candidates = ref === 'HEAD' || ref.startsWith('refs/') ? [ref] : [`refs/heads/${ref}`, `refs/remotes/origin/${ref}`, `refs/remotes/${ref}`, `refs/tags/${ref}`];
-  let tip: CommitId | null = null;
-  for (const candidate of candidates) tip ??= await repository.reader.resolveRef(candidate);
-  tip ??= (await repository.git.tryRun(['rev-parse', '--verify', '--quiet', '--end-of-options', `${ref}^{commit}`])) as CommitId | null;
-  if (tip === null) throw new CliError('RefUnknown', `${ref} names no commit here.`, 'Commit something first, or name a branch, tag or commit.');
-  const { state } = await new Declarations(repository.reader, repository.parser).load(tip);
-  return { tip, desired: state };
 }
 
 export async function loadWorktree(repository: Repository): Promise<DesiredState> {
@@ -114,8 +110,8 @@ export async function loadWorktree(repository: Repository): Promise<DesiredState
 export function worldOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations): PlanningWorld {
   const { reader, parser } = repository;
   return {
-    state: evidence.state, desired: loaded.desired, tip: loaded.tip, reader, parser, artifacts: new ArtifactCache(evidence.reader), evidenceTip: evidence.commit,
-    touching: new TouchingCommits(reader, parser), lookup: evidence.artifact,
+    state: evidence.state, desired: loaded.desired, tip: loaded.tip, ...(loaded.candidate === undefined ? {} : { candidate: loaded.candidate }), reader, parser, artifacts: new ArtifactCache(evidence.reader), evidenceTip: evidence.commit,
+    touching: new TouchingCommits(reader, parser), lookup: evidence.artifact, openPgp: repository.openPgp,
   };
 }
 

@@ -30,6 +30,7 @@ import { openAgentAuthority, openSigners } from './server-keys.ts';
 import { openServerRegistries } from './server-registries.ts';
 import { Unwinding } from './unwinding.ts';
 import { watchRepository } from './watch-repository.ts';
+import { openOpenPgpVerifier } from '../../adapters/openpgp/open-verifier.ts';
 
 export type StartedServer = RunningServer & { readonly reconciler: Reconciler; readonly loop: ReconcileLoop };
 
@@ -150,13 +151,13 @@ async function startAgents({ config, world, log, authority, root }: Parts, recon
   return started.server;
 }
 
-async function createReconciler({ config, world, repositories, log }: Parts, executor: RunExecutor, shelf: ProtectedChangeShelf): Promise<Reconciler> {
+async function createReconciler({ config, world, unwinding, repositories, log }: Parts, executor: RunExecutor, shelf: ProtectedChangeShelf): Promise<Reconciler> {
   const { declarations, evidence } = repositories;
   const { environment, now, version, random = Math.random } = world;
   return new Reconciler({
     reader: declarations.reader, remote: declarations.remote,
     evidence: { reader: evidence.reader, remote: evidence.remote, branch: evidence.writer.openBranch(config.evidence.ref) },
-    parser: createDocumentParser(), registry: openServerRegistries(config, { environment, now, random }), signers: await openSigners(config.keys, environment),
+    parser: createDocumentParser(), openPgp: unwinding.keep(openOpenPgpVerifier(), (verifier) => verifier.close()), registry: openServerRegistries(config, { environment, now, random }), signers: await openSigners(config.keys, environment),
     ledger: log.ledger, executor, now, engineVersion: version, targetRef: config.repository.ref, pin: config.genesis, createLog: world.createLog ?? false, author: AUTHOR,
     tagPollSeconds: config.tagPollSeconds, onRecord: ({ record, envelope }) => shelf.add(record, envelope),
   });

@@ -1,15 +1,13 @@
 import { digestOfBytes, type Digest } from '../model/digest.ts';
-import { refusal, type SignatureRefusal } from './signature-code.ts';
-import type { KeyCache } from './ssh-key.ts';
-import { verifySshSignature } from './ssh-signature.ts';
-import type { Signer } from './verify-commit.ts';
+import type { SignatureRefusal } from './signature-code.ts';
+import { verifySignature, type SignatureKeys, type Signer } from './verify-signature.ts';
 
 export interface DocumentSignatureInput {
   /** The signed bytes: canonical JSON of the document without `signatures`, or of the intent (TRUST "Words"). */
   readonly preimage: Uint8Array;
   readonly armoured: string;
   readonly namespace: 'stella-approval' | 'stella-intent';
-  readonly keys?: KeyCache;
+  readonly keys?: SignatureKeys;
 }
 
 export type DocumentSignatureOutcome =
@@ -18,13 +16,11 @@ export type DocumentSignatureOutcome =
 
 /**
  * Verifies one embedded signature of a document (T3, T4, T7). `payloadDigest` is sha256 of the preimage, so it is the document's
- * digest. Total, as `verifyCommit`; OpenPGP is refused as `SignatureUnsupported`.
+ * digest. An OpenPGP signature has no namespace: what it is for, its preimage says alone. Total, as `verifyCommit`.
  */
 export function verifyDocumentSignature(input: DocumentSignatureInput): DocumentSignatureOutcome {
-  const { preimage, armoured, namespace, keys } = input;
-  if (armoured.startsWith('-----BEGIN PGP ')) return { signed: false, ...refusal('SignatureUnsupported', 'openpgp') };
-  const outcome = verifySshSignature({ armoured, message: preimage, namespace, ...(keys === undefined ? {} : { keys }) });
+  const { preimage, armoured, namespace, keys = {} } = input;
+  const outcome = verifySignature({ armoured, message: preimage, namespace, keys });
   if (!outcome.ok) return { signed: false, code: outcome.code, message: outcome.message };
-  const signer = { fingerprint: outcome.key.fingerprint, keyBlob: outcome.key.blob };
-  return { signed: true, signer, payloadDigest: digestOfBytes(preimage) };
+  return { signed: true, signer: outcome.signer, payloadDigest: digestOfBytes(preimage) };
 }

@@ -3,16 +3,7 @@ import { digestOfBytes, type Digest } from '../model/digest.ts';
 import type { ObjectFormat } from './commit-header.ts';
 import { parseCommit, type ParsedCommit } from './commit-object.ts';
 import { refusal, type SignatureCode, type SignatureRefusal } from './signature-code.ts';
-import type { KeyCache } from './ssh-key.ts';
-import { verifySshSignature } from './ssh-signature.ts';
-
-/** The key that signed. Whose it is, the principals in force say (T8). */
-export interface Signer {
-  /** `SHA256:…`, as `ssh-keygen -l` prints it. */
-  readonly fingerprint: string;
-  /** The key in SSH wire format. */
-  readonly keyBlob: Uint8Array;
-}
+import { verifySignature, type SignatureKeys, type Signer } from './verify-signature.ts';
 
 /** A commit whose signature verifies under the key it carries. Only {@link verifyCommit} makes one. */
 export interface VerifiedCommit {
@@ -33,13 +24,13 @@ export interface UnverifiedCommit {
 
 /**
  * Verifies a raw commit object (T1–T4, T7). `expectedId` is the id under which the bytes were read.
- * OpenPGP and X.509 signatures are refused as `SignatureUnsupported`. Total: never throws, whatever the bytes.
+ * X.509 signatures are refused as `SignatureUnsupported`. Total: never throws, whatever the bytes.
  */
 export function verifyCommit(
   raw: Uint8Array,
   objectFormat: ObjectFormat,
   expectedId: CommitId,
-  keys?: KeyCache,
+  keys: SignatureKeys = {},
 ): VerifiedCommit | UnverifiedCommit {
   const parsed = parseCommit(raw, objectFormat);
   if (!parsed.ok) return unverified(parsed, null);
@@ -48,12 +39,10 @@ export function verifyCommit(
   if (commit.id !== expectedId) return unverified(refusal('IdMismatch', `the bytes are ${commit.id}`), null);
   const { signature } = commit;
   if (signature.state !== 'present') return unverified(signature, commit);
-  if (signature.kind === 'openpgp' || signature.kind === 'x509') return unverified(refusal('SignatureUnsupported', signature.kind), commit);
+  if (signature.kind === 'x509') return unverified(refusal('SignatureUnsupported', signature.kind), commit);
   const { armoured, payload } = signature;
-  const outcome = verifySshSignature({ armoured, message: payload, namespace: 'git', ...(keys === undefined ? {} : { keys }) });
-  if (!outcome.ok) return unverified(outcome, commit);
-  const signer = { fingerprint: outcome.key.fingerprint, keyBlob: outcome.key.blob };
-  return { signed: true, commit, signer, payloadDigest: digestOfBytes(payload) };
+  const outcome = verifySignature({ armoured, message: payload, namespace: 'git', keys });
+  return outcome.ok ? { signed: true, commit, signer: outcome.signer, payloadDigest: digestOfBytes(payload) } : unverified(outcome, commit);
 }
 
 function unverified({ code, message }: SignatureRefusal, commit: ParsedCommit | null): UnverifiedCommit {

@@ -5,10 +5,10 @@ import { parseInstant } from '../model/instant.ts';
 import { compareText } from '../model/names.ts';
 import { preimageDigest, type Clause, type Operation, type Plan, type PromotionPreimage } from '../model/preimages.ts';
 import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Held, type LogState } from '../evidence/log-state.ts';
-import type { ArtifactLookup } from '../evidence/fold.ts';
+import type { LogSources } from '../evidence/fold.ts';
 import { signersOf } from '../trust/embedded-signers.ts';
 import { findRequesters, type Requesters, type TouchingCommit } from '../trust/requesters.ts';
-import { keyRingOf, type KeyRing } from '../trust/key-ring.ts';
+import { keyRingIn, type KeyRing } from '../trust/key-ring.ts';
 import { clausesFor } from './clauses.ts';
 import { judgeApprovals, type ApprovalCandidate } from './judge-approvals.ts';
 import type { DecisionInput, SourceFact, StateFacts } from './types.ts';
@@ -28,10 +28,10 @@ export type BuiltInput = { readonly input: DecisionInput; readonly relevant: Dig
 /**
  * The canonical input of `decide`, from the log's state before the decision and its material. Live reconciling, `explain`
  * and `replay` build it with this one function.
- * @param artifact raw approvals by digest
+ * @param sources raw approvals by digest
  * @throws ApprovalMissing
  */
-export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: string, artifact: ArtifactLookup): BuiltInput {
+export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: string, sources: LogSources): BuiltInput {
   const app = appStateOf(state, m.environment, m.application);
   const operation: Operation = m.promotion.spec.state === 'absent' ? 'remove' : 'promote';
   const entry = operation === 'promote' ? state.locks.get(`${m.application}/${m.promotion.spec.release ?? ''}`) : undefined;
@@ -40,13 +40,13 @@ export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: s
   const runs = m.plan?.runs == null ? null : preimageDigest(m.plan.runs);
   const clauses = clausesIn(state, m);
   const base = replacedState(state, app, { lock, plan, operation }, clauses, m);
-  const ring = keyRingOf(allInForce(state, 'Principal'));
+  const ring = keyRingIn(state, sources.openPgp);
   const requesters = findRequesters({
     logId: state.logId, promotion: m.promotion, releaseSpec: entry?.releaseSpec ?? null, spentIntents: app.spentIntents, commits: m.commits, ring,
     lockUnchanged: operation === 'promote' && lock !== null && lock === base.facts.lock, observedAt: parseInstant(state.tip?.observedAt ?? asOf) ?? 0,
   });
   const promotionDigest = base.preimage === null ? null : digestOf(base.preimage as unknown as Preimage);
-  const candidates = app.approvals.flatMap((approval) => candidateOf(state, approval, ring, artifact));
+  const candidates = app.approvals.flatMap((approval) => candidateOf(state, approval, ring, sources.artifact));
   const judged = judgeApprovals({
     candidates, promotionDigest, ring, environment: m.environment, application: m.application, clauses, requesters: requesters.people, asOf,
     principals: new Map(allInForce(state, 'Principal').map((p) => [p.metadata.name, p.spec])),
@@ -113,13 +113,13 @@ export class ApprovalMissing extends Error {
 }
 
 /** An observed approval whose signature is verified again from its archived bytes; one that no longer verifies is not there. @throws ApprovalMissing */
-function candidateOf(state: LogState, approval: Digest, ring: KeyRing, artifact: ArtifactLookup): readonly ApprovalCandidate[] {
+export function candidateOf(state: LogState, approval: Digest, ring: KeyRing, artifact: LogSources['artifact']): readonly ApprovalCandidate[] {
   const seen = state.approvals.get(approval);
   const bytes = seen === undefined ? undefined : artifact(seen.artifact);
   if (seen !== undefined && bytes === undefined) throw new ApprovalMissing(`the approval ${approval} is not in the log; restore the evidence branch from a clone`);
   const parsed = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
   if (seen === undefined || parsed?.kind !== 'Approval' || documentDigest(parsed) !== seen.document) return [];
-  const valid = signersOf(parsed, 'stella-approval').some((s) => s.fingerprint === seen.fingerprint && s.payload === seen.payload);
+  const valid = signersOf(parsed, 'stella-approval', ring).some((s) => s.fingerprint === seen.fingerprint && s.payload === seen.payload);
   // T14: the principal is who holds the key in force now, not who held it when the approval was seen.
   const holder = valid ? ring.get(seen.fingerprint) : undefined;
   if (holder === undefined) return [];
@@ -127,7 +127,7 @@ function candidateOf(state: LogState, approval: Digest, ring: KeyRing, artifact:
   return [{ principal: holder.principal.metadata.name, fingerprint: seen.fingerprint, document: seen.document, payload: seen.payload, action, approves: digest, expires: expires ?? null, observedAt: seen.observedAt }];
 }
 
-function freezesOn(state: LogState, m: DecisionMaterial): readonly string[] {
+export function freezesOn(state: LogState, m: Pick<DecisionMaterial, 'environment' | 'application'>): readonly string[] {
   const covers = (list: readonly string[] | undefined, name: string): boolean => list === undefined || list.includes(name);
   return allInForce(state, 'Freeze')
     .filter(({ spec }) => covers(spec.environments, m.environment) && covers(spec.applications, m.application))
@@ -144,7 +144,7 @@ function soakedSince(held: readonly Held[], lock: Digest, soakSeconds: number): 
   return (soaked ?? spans.find(({ until }) => until === null))?.from ?? null;
 }
 
-function sourcesOf(state: LogState, m: DecisionMaterial, lock: Digest | null): readonly SourceFact[] {
+export function sourcesOf(state: LogState, m: Pick<DecisionMaterial, 'environment' | 'application'>, lock: Digest | null): readonly SourceFact[] {
   const from = inForceOf(state, 'Environment', m.environment)?.spec.from ?? [];
   return from
     .map(({ environment, soakSeconds = 0 }) => {

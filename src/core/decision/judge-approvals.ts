@@ -29,7 +29,7 @@ export type ApprovalQuestion = {
   readonly application: string;
   /** Principals in force by name (T14), and their keys. */
   readonly principals: ReadonlyMap<string, PrincipalSpec>;
-  readonly ring: KeyRing;
+  readonly ring: Pick<KeyRing, 'get'>;
   readonly clauses: readonly Clause[];
   readonly requesters: readonly string[];
   readonly asOf: string;
@@ -114,11 +114,11 @@ function faultOf(candidate: ApprovalCandidate, bench: Bench): RejectCode | null 
 }
 
 /** T8, T9: the key must be this principal's in force, and good when the log first saw what it signed. */
-function signingKeyFault(candidate: ApprovalCandidate, ring: KeyRing): RejectCode | null {
+function signingKeyFault(candidate: ApprovalCandidate, ring: ApprovalQuestion['ring']): RejectCode | null {
   const holder = ring.get(candidate.fingerprint);
   const observedAt = parseInstant(candidate.observedAt);
   if (holder === undefined || holder.principal.metadata.name !== candidate.principal || observedAt === null) return 'KeyNotActive';
-  return keyFault(holder.key, observedAt);
+  return keyFault(holder, observedAt);
 }
 
 /** A malformed time ends a yes and never ends a no. */

@@ -1,18 +1,24 @@
+import type { OpenPgpVerifier } from '../commit/openpgp.ts';
 import type { BucketMap } from '../model/bucket-map.ts';
 import type { CommitId } from '../model/commit-id.ts';
 import { isDigest, type Digest } from '../model/digest.ts';
-import { preimageDigest } from '../model/preimages.ts';
+import { parseCanonicalJson } from '../model/canonical-json.ts';
+import { preimageDigest, type Plan } from '../model/preimages.ts';
 import { applyProtectedChange } from '../trust/apply-change.ts';
-import { appStateOf, approvalKey, stateKey, type AppState, type Held, type LogState, type OpenRun } from './log-state.ts';
+import { applyAnchor } from '../trust/rewrite.ts';
+import { appStateOf, approvalKey, stateKey, type AppState, type Held, type LogState, type OpenRun, type Place } from './log-state.ts';
+import { extendedStanding, isFounded, placesOf, standingOf } from './standing.ts';
 import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, ProtectedChangePredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
 
 export type FoldCode =
   | 'SeqGap' | 'PrevMismatch' | 'OtherLog' | 'InForceMismatch' | 'TimeWentBack' | 'GenesisOrder' | 'GenesisMismatch' | 'ArtifactMissing' | 'ChangeNotEntitled' | 'RootRefused'
-  | 'LockMismatch' | 'LockRewritten' | 'GenerationSkipped' | 'OutcomeWithoutRun' | 'ApprovalUnobserved' | 'RulesUnknown' | 'Malformed';
+  | 'LockMismatch' | 'LockRewritten' | 'GenerationSkipped' | 'OutcomeWithoutRun' | 'ExtensionUnfounded' | 'RewriteNotAccepted' | 'ApprovalUnobserved' | 'RulesUnknown' | 'Malformed';
 export type FoldResult = { readonly ok: true; readonly state: LogState } | { readonly ok: false; readonly code: FoldCode; readonly message: string };
 
 /** Bytes of an artifact by its digest; undefined when it is not there. */
 export type ArtifactLookup = (digest: Digest) => Uint8Array | undefined;
+/** What judging reads besides records: the log's artifacts, and the cryptography that the core does not do itself. */
+export type LogSources = { readonly artifact: ArtifactLookup; readonly openPgp: OpenPgpVerifier };
 
 const refuse = (code: FoldCode, message: string): FoldResult => ({ ok: false, code, message });
 
@@ -20,10 +26,10 @@ const refuse = (code: FoldCode, message: string): FoldResult => ({ ok: false, co
  * Applies one record whose envelope was verified. Checks the chain, the digests of what is in force, and that every
  * protected change was entitled; a record that does not follow is refused and the state stays (T14, T29, T30).
  */
-export function applyRecord(state: LogState, record: EvidenceRecord, artifact: ArtifactLookup): FoldResult {
+export function applyRecord(state: LogState, record: EvidenceRecord, sources: LogSources): FoldResult {
   const fault = headerFault(state, record.header, record);
   if (fault !== null) return fault;
-  const result = applyTotal(state, record, artifact);
+  const result = applyTotal(state, record, sources);
   if (!result.ok) return result;
   const { header } = record;
   return { ok: true, state: { ...result.state, size: header.seq + 1, head: record.digest, asOf: header.asOf } };
@@ -47,26 +53,28 @@ function headerFault(state: LogState, header: RecordHeader, record: EvidenceReco
 }
 
 /** A record whose members have another shape than their type says is refused like any other that does not follow. */
-function applyTotal(state: LogState, record: EvidenceRecord, artifact: ArtifactLookup): FoldResult {
+function applyTotal(state: LogState, record: EvidenceRecord, sources: LogSources): FoldResult {
   try {
-    return applyBody(state, record, artifact);
+    return applyBody(state, record, sources);
   } catch (cause) {
     return refuse('Malformed', `record ${record.header.seq} cannot be read as ${record.type}: ${String(cause)}`);
   }
 }
 
-function applyBody(state: LogState, record: EvidenceRecord, artifact: ArtifactLookup): FoldResult {
+function applyBody(state: LogState, record: EvidenceRecord, sources: LogSources): FoldResult {
   switch (record.type) {
     case 'observation':
-      return applyObservation(state, record.header, record.predicate, artifact);
+      return applyObservation(state, record.header, record.predicate, sources.artifact);
     case 'protected-change':
-      return observedFault(state, record.predicate) ?? applyProtectedChange(state, record.header, record.predicate, artifact);
+      return observedFault(state, record.predicate) ?? applyProtectedChange(state, record.header, record.predicate, sources);
     case 'release-lock':
       return applyLock(state, record.header, record.predicate);
     case 'promotion-decision':
-      return applyDecision(state, record, record.predicate);
+      return applyDecision(state, record, record.predicate, sources.artifact);
     case 'deployment-outcome':
       return applyOutcome(state, record.header, record.predicate);
+    case 'anchor':
+      return applyAnchor(state, record.header, record.predicate, sources);
   }
 }
 
@@ -83,7 +91,7 @@ function observedFault(state: LogState, p: ProtectedChangePredicate): FoldResult
 function applyObservation(state: LogState, header: RecordHeader, seen: Observation, artifact: ArtifactLookup): FoldResult {
   const observedAt = header.asOf;
   if (seen.type === 'tip') {
-    return { ok: true, state: { ...state, genesisTip: state.genesisTip ?? seen.commit, tip: { ref: seen.ref, commit: seen.commit, observedAt } } };
+    return { ok: true, state: { ...state, genesisTip: state.genesisTip ?? seen.commit, tip: { ref: seen.ref, commit: seen.commit, observedAt, seq: header.seq } } };
   }
   if (seen.type === 'tag') {
     return { ok: true, state: { ...state, tags: state.tags.set(`${seen.repository}:${seen.tag}`, { digest: seen.digest, observedAt }) } };
@@ -94,6 +102,9 @@ function applyObservation(state: LogState, header: RecordHeader, seen: Observati
   const next = { ...state, approvals, approvalKeys };
   if (seen.approves.type === 'change') {
     return { ok: true, state: { ...next, changeApprovals: push(state.changeApprovals, seen.approves.digest, seen.artifact) } };
+  }
+  if (seen.approves.type === 'rewrite') {
+    return { ok: true, state: { ...next, rewriteApprovals: push(state.rewriteApprovals, seen.approves.digest, seen.artifact) } };
   }
   if (seen.subject === null) return { ok: true, state: next };
   const app = appStateOf(state, seen.subject.environment, seen.subject.application);
@@ -119,8 +130,9 @@ function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicat
   return { ok: true, state: { ...state, locks: state.locks.set(key, entry) } };
 }
 
-function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDecisionPredicate): FoldResult {
+function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDecisionPredicate, artifact: ArtifactLookup): FoldResult {
   const app = appStateOf(state, p.environment, p.application);
+  if (p.operation === 'extend' && !isFounded(app, p)) return refuse('ExtensionUnfounded', `decision ${record.header.seq} extends something else than what runs`);
   for (const approval of p.sources.approvals) {
     if (!state.approvals.has(approval)) return refuse('ApprovalUnobserved', `a decision uses approval ${approval}, which no earlier record observed`);
   }
@@ -131,7 +143,9 @@ function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDeci
     const falls = open !== null && open.promotionDigest === p.decision.promotionDigest;
     return { ok: true, state: withApp(state, falls ? { ...seen, openRun: { ...open, fallen: true } } : seen) };
   }
-  const run = openedRun(app, record, p);
+  const plan = p.sources.plan === null ? undefined : artifact(p.sources.plan);
+  if (plan === undefined) return refuse('ArtifactMissing', `the plan of decision ${record.header.seq} is not in the log`);
+  const run = openedRun(app, record, p, placesOf(parseCanonicalJson(plan) as unknown as Plan));
   if (run === null) return refuse('GenerationSkipped', `decision ${record.header.seq} does not open the generation that follows`);
   return { ok: true, state: withApp(state, { ...seen, generation: run.generation, openRun: run }) };
 }
@@ -153,19 +167,20 @@ function lastDecisionOf(record: EvidenceRecord, p: PromotionDecisionPredicate): 
   };
 }
 
-function openedRun(app: AppState, record: EvidenceRecord, p: PromotionDecisionPredicate): OpenRun | null {
+function openedRun(app: AppState, record: EvidenceRecord, p: PromotionDecisionPredicate, targets: readonly Place[]): OpenRun | null {
   const { promotionDigest, notAfter, generation } = p.decision;
   if (!isDigest(promotionDigest) || notAfter === null || p.sources.plan === null) return null;
   const decision = { seq: record.header.seq, digest: record.digest };
   if (app.openRun !== null) {
     // T23: an allow that lapses while its run is open is decided again, with the same promotion digest and generation.
-    const same = app.openRun.promotionDigest === promotionDigest && app.openRun.generation === generation;
-    return same ? { ...app.openRun, decision, notAfter, fallen: false } : null;
+    const same = app.openRun.promotionDigest === promotionDigest && app.openRun.generation === generation && app.openRun.plan === p.sources.plan;
+    return same ? { ...app.openRun, decision, notAfter, fallen: false, input: p.input, sources: p.sources } : null;
   }
-  if (generation !== app.generation + 1) return null;
+  // An extension brings what runs to further targets: it raises nothing.
+  if (generation !== app.generation + (p.operation === 'extend' ? 0 : 1)) return null;
   return {
     operation: p.operation, generation, promotionDigest, decision, openedSeq: record.header.seq, tip: record.header.commit, promotion: p.sources.promotionDocument,
-    release: p.release, attempt: p.attempt, lock: p.lock, runs: p.runs, plan: p.sources.plan, intents: p.sources.intents, notAfter, fallen: false,
+    release: p.release, attempt: p.attempt, lock: p.lock, runs: p.runs, plan: p.sources.plan, intents: p.sources.intents, notAfter, fallen: false, input: p.input, sources: p.sources, targets,
   };
 }
 
@@ -175,10 +190,14 @@ function applyOutcome(state: LogState, header: RecordHeader, p: DeploymentOutcom
   if (run === null || run.promotionDigest !== p.promotionDigest || run.generation !== p.generation) {
     return refuse('OutcomeWithoutRun', `outcome ${header.seq} names no open run of ${p.environment}/${p.application}`);
   }
-  const kept = app.approvals.filter((approval) => (state.approvals.get(approval)?.seq ?? 0) > run.openedSeq);
   const lastOutcome = { seq: header.seq, generation: p.generation, result: p.result, reason: p.reason, endedAt: p.endedAt };
+  if (run.operation === 'extend') {
+    const standing = app.standing === null ? null : extendedStanding(app.standing, run, p);
+    return { ok: true, state: withApp(state, { ...app, openRun: null, standing, lastOutcome }) };
+  }
+  const kept = app.approvals.filter((approval) => (state.approvals.get(approval)?.seq ?? 0) > run.openedSeq);
   const ended = { ...app, openRun: null, approvals: kept, spentIntents: union(app.spentIntents, run.intents), lastOutcome };
-  return { ok: true, state: withApp(state, p.result === 'Succeeded' ? succeeded(ended, run, header) : failed(ended, run, p, header)) };
+  return { ok: true, state: withApp(state, p.result === 'Succeeded' ? { ...succeeded(ended, run, header), standing: standingOf(run, p) } : failed(ended, run, p, header)) };
 }
 
 /** Succeeded sets lock and plan and `clean` (TRUST "State"). */

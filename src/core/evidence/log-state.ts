@@ -1,9 +1,10 @@
 import { BucketMap } from '../model/bucket-map.ts';
 import type { CommitId } from '../model/commit-id.ts';
 import type { Digest } from '../model/digest.ts';
-import { documentKey, type AnyDocument, type DocumentOf, type Kind } from '../model/documents.ts';
+import { documentKey, type AnyDocument, type DocumentOf, type Kind, type Rewrite } from '../model/documents.ts';
+import type { OpenPgpCertificate } from '../commit/openpgp.ts';
 import { inForceDigest, type Lock, type Operation } from '../model/preimages.ts';
-import type { Observation } from './records.ts';
+import type { DecisionSources, Observation } from './records.ts';
 import type { Decision } from '../decision/types.ts';
 
 /**
@@ -20,15 +21,21 @@ export type LogState = {
   readonly inForce: BucketMap<InForce>;
   /** How many changes of each document were ever in force, by document key; also of deleted ones. */
   readonly counts: BucketMap<number>;
+  /** OpenPGP certificates that documents in force name or once named, by fingerprint of the primary key: merged, never replaced (T9). */
+  readonly certificates: BucketMap<OpenPgpCertificate>;
   readonly inForceDigests: { readonly root: Digest; readonly principals: Digest; readonly policy: Digest };
   readonly genesisTip: CommitId | null;
-  readonly tip: { readonly ref: string; readonly commit: CommitId; readonly observedAt: string } | null;
+  readonly tip: { readonly ref: string; readonly commit: CommitId; readonly observedAt: string; readonly seq: number } | null;
   /** Observed approvals by digest of their artifact: the document with the one signature that counted. */
   readonly approvals: BucketMap<ObservedApproval>;
   /** `<document>/<fingerprint>` of every observed approval: one is observed once, in whatever wrapping it comes again (T7). */
   readonly approvalKeys: BucketMap<Digest>;
   /** Artifacts of the approvals that name a change digest. */
   readonly changeApprovals: BucketMap<readonly Digest[]>;
+  /** Artifacts of the approvals that name the digest of a rewrite, until it is accepted: no approval serves twice. */
+  readonly rewriteApprovals: BucketMap<readonly Digest[]>;
+  /** The last rewrite of the target branch that was accepted (T25). */
+  readonly lastRewrite: (Rewrite & { readonly seq: number }) | null;
   /** Last observed digest by `<repository>:<tag>`. */
   readonly tags: BucketMap<{ readonly digest: Digest; readonly observedAt: string }>;
   /** By `<application>/<release>`. */
@@ -67,8 +74,30 @@ export type OpenRun = {
   readonly plan: Digest;
   readonly intents: readonly Digest[];
   readonly notAfter: string;
+  /** Canonical input of the latest allow, and what it was made from. */
+  readonly input: Digest;
+  readonly sources: DecisionSources;
+  /** Where its plan puts it. */
+  readonly targets: readonly Place[];
   /** The allow has fallen: a later decision of the same promotion is not an allow (T23). */
   readonly fallen: boolean;
+};
+/** A target as a plan had it: one that was edited since is another place. */
+export type Place = { readonly target: string; /** Canonical JSON of the plan's target. */ readonly as: string };
+/** What the agents of one target were told of a promotion. */
+export type TargetMark = Place & { readonly succeeded: boolean; /** Number of the last order to a target of this name; an agent accepts only a higher one. */ readonly try: number };
+/** The allow behind what runs here: its approvals carry the release to targets that come later (operation `extend`). */
+export type Standing = {
+  readonly promotionDigest: Digest;
+  readonly generation: number;
+  readonly plan: Digest;
+  readonly input: Digest;
+  readonly attempt: number;
+  readonly sources: DecisionSources;
+  /** Sorted by name. */
+  readonly targets: readonly TargetMark[];
+  /** What an extension failed on, until the attempt rises or a target changes (T22). */
+  readonly closed: { readonly places: readonly string[]; readonly attempt: number } | null;
 };
 export type LastDecision = {
   readonly seq: number;
@@ -95,6 +124,8 @@ export type AppState = Deployed & {
   readonly environment: string;
   readonly application: string;
   readonly openRun: OpenRun | null;
+  /** null where nothing runs. */
+  readonly standing: Standing | null;
   /** What ended without success, until the attempt rises (T22). */
   readonly closed: { readonly operation: Operation; readonly lock: Digest | null; readonly runs: Digest | null; readonly attempt: number } | null;
   /** When the present lock last succeeded. */
@@ -116,16 +147,16 @@ export function initialState(root: DocumentOf<'TrustRoot'>, logId: Digest): LogS
   return {
     logId, tenant: root.spec.tenant, size: 0, head: null, asOf: null,
     inForce: BucketMap.from([[documentKey('TrustRoot', root.metadata.name), entry]]),
-    counts: BucketMap.empty(),
+    counts: BucketMap.empty(), certificates: BucketMap.empty(),
     inForceDigests: { root: logId, principals: inForceDigest([]), policy: inForceDigest([]) },
     genesisTip: null, tip: null,
-    approvals: BucketMap.empty(), approvalKeys: BucketMap.empty(), changeApprovals: BucketMap.empty(), tags: BucketMap.empty(), locks: BucketMap.empty(), states: BucketMap.empty(),
+    approvals: BucketMap.empty(), approvalKeys: BucketMap.empty(), changeApprovals: BucketMap.empty(), rewriteApprovals: BucketMap.empty(), lastRewrite: null, tags: BucketMap.empty(), locks: BucketMap.empty(), states: BucketMap.empty(),
   };
 }
 
 export function emptyAppState(environment: string, application: string): AppState {
   return {
-    environment, application, generation: 0, release: null, lock: null, runs: null, plan: null, clean: true, openRun: null, closed: null,
+    environment, application, generation: 0, release: null, lock: null, runs: null, plan: null, clean: true, openRun: null, standing: null, closed: null,
     succeededAt: null, held: [], succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
   };
 }
@@ -153,7 +184,7 @@ export function inForceOf<K extends Kind>(state: LogState, kind: K, name: string
 const kindOf = (entry: InForce): Kind => entry.kind;
 
 /** All documents of one kind in force, sorted by name. Costs what there is of this kind: every decision asks for some kinds with few documents. */
-export function allInForce<K extends Kind>(state: LogState, kind: K): readonly DocumentOf<K>[] {
+export function allInForce<K extends Kind>(state: Pick<LogState, 'inForce'>, kind: K): readonly DocumentOf<K>[] {
   const found = (state.inForce.grouped(kindOf).get(kind) ?? []).map((entry) => entry.document as unknown as DocumentOf<K>);
   return found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
 }

@@ -56,6 +56,8 @@ function subjectsOf(header: RecordHeader, body: RecordBody): readonly Subject[] 
     }
     case 'deployment-outcome':
       return sha(`${body.predicate.environment}/${body.predicate.application}`, body.predicate.promotionDigest);
+    case 'anchor':
+      return [...sha('rewrite', body.predicate.digest), { name: body.predicate.rewrite.ref, gitCommit: body.predicate.rewrite.to }];
   }
 }
 

@@ -1,12 +1,12 @@
 import type { CommitId } from '../model/commit-id.ts';
 import type { Digest } from '../model/digest.ts';
-import type { ProtectedChange } from '../model/documents.ts';
+import type { ApprovalType, ProtectedChange, Rewrite } from '../model/documents.ts';
 import type { Lock, Operation } from '../model/preimages.ts';
 import type { Decision, DecisionInput } from '../decision/types.ts';
 
 /** Predicate types, one schema each under `schemas/records/`. */
 export const PREDICATE_PREFIX = 'https://stella-gitops.dev/evidence/';
-export const PREDICATE_TYPES = ['observation', 'protected-change', 'release-lock', 'promotion-decision', 'deployment-outcome'] as const;
+export const PREDICATE_TYPES = ['observation', 'protected-change', 'release-lock', 'promotion-decision', 'deployment-outcome', 'anchor'] as const;
 export type RecordType = (typeof PREDICATE_TYPES)[number];
 export function predicateTypeOf(type: RecordType): string {
   return `${PREDICATE_PREFIX}${type}/v1`;
@@ -46,7 +46,7 @@ export type Observation =
       /** Digest of the Approval document, and of the document with the one signature that counts, as canonical JSON (an artifact). */
       readonly document: Digest;
       readonly artifact: Digest;
-      readonly approves: { readonly type: 'promotion' | 'change'; readonly digest: Digest };
+      readonly approves: { readonly type: ApprovalType; readonly digest: Digest };
       readonly subject: { readonly environment: string; readonly application: string } | null;
       readonly principal: string;
       readonly fingerprint: string;
@@ -76,6 +76,17 @@ export type ProtectedChangePredicate = {
   /** Who proposed, as far as it is known, where the root lets no proposer count; else empty. */
   readonly proposers: { readonly people: readonly string[]; readonly unknown: number; readonly commits: readonly UsedCommit[] };
 };
+
+/** A quorum accepted that the target branch went on from another commit (T25). */
+export type AnchorPredicate = {
+  readonly basis: 'rewrite';
+  readonly rewrite: Rewrite;
+  /** What was approved: the digest of the rewrite. */
+  readonly digest: Digest;
+  /** Observed Approvals of it, one of each person, sorted by person. */
+  readonly approvals: readonly ObservedYes[];
+};
+export type ObservedYes = { readonly principal: string; readonly document: Digest; readonly artifact: Digest; readonly observedAt: string };
 
 export type ReleaseLockPredicate = {
   readonly application: string;
@@ -108,6 +119,8 @@ export type DecisionSources = {
   readonly intents: readonly Digest[];
   /** Artifacts of approvals, observed before, that name this environment and application. */
   readonly approvals: readonly Digest[];
+  /** Input of the allow whose promotion an extension brings to further targets; null for everything else. */
+  readonly extends: Digest | null;
   /** Commits since the base that by T26 changed the Promotion, the Release, or the Configuration and its files. */
   readonly commits: readonly (UsedCommit & { readonly touched: readonly ('promotion' | 'release' | 'configuration')[] })[];
 };
@@ -166,7 +179,8 @@ export type RecordBody =
   | { readonly type: 'protected-change'; readonly predicate: ProtectedChangePredicate }
   | { readonly type: 'release-lock'; readonly predicate: ReleaseLockPredicate }
   | { readonly type: 'promotion-decision'; readonly predicate: PromotionDecisionPredicate }
-  | { readonly type: 'deployment-outcome'; readonly predicate: DeploymentOutcomePredicate };
+  | { readonly type: 'deployment-outcome'; readonly predicate: DeploymentOutcomePredicate }
+  | { readonly type: 'anchor'; readonly predicate: AnchorPredicate };
 
 /** A record as it is read back: verified envelope, its digest, header and body. */
 export type EvidenceRecord = {
@@ -189,9 +203,11 @@ export function artifactsOf(record: RecordBody): readonly Digest[] {
       return record.predicate.lock.snapshot.files.map((file) => file.digest);
     case 'promotion-decision': {
       const { input, lock, runs, sources, artifacts } = record.predicate;
-      return some(input, lock, runs, sources.promotion, sources.plan, sources.configuration, ...sources.approvals, ...sources.commits.map((c) => c.artifact), ...artifacts.map((a) => a.digest));
+      return some(input, lock, runs, sources.promotion, sources.plan, sources.configuration, sources.extends, ...sources.approvals, ...sources.commits.map((c) => c.artifact), ...artifacts.map((a) => a.digest));
     }
     case 'deployment-outcome':
       return some(...record.predicate.steps.flatMap((step) => step.targets.map((target) => target.receipt)));
+    case 'anchor':
+      return record.predicate.approvals.map((a) => a.artifact);
   }
 }

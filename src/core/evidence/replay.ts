@@ -4,8 +4,9 @@ import { documentDigest, type AnyDocument } from '../model/documents.ts';
 import { preimageDigest, type Plan } from '../model/preimages.ts';
 import { decide } from '../decision/decide.ts';
 import { buildDecisionInput, type DecisionMaterial } from '../decision/build-input.ts';
+import { buildExtensionInput } from '../decision/extension.ts';
 import type { TouchingCommit } from '../trust/requesters.ts';
-import type { ArtifactLookup } from './fold.ts';
+import type { ArtifactLookup, LogSources } from './fold.ts';
 import type { LogState } from './log-state.ts';
 import type { PromotionDecisionPredicate, RecordHeader } from './records.ts';
 
@@ -18,15 +19,17 @@ export type ReplayResult =
  * compares the bytes of input and decision (EVIDENCE "Verifying and replaying").
  * @param state the log's state before the record
  */
-export function replayDecision(state: LogState, header: RecordHeader, p: PromotionDecisionPredicate, artifact: ArtifactLookup): ReplayResult {
+export function replayDecision(state: LogState, header: RecordHeader, p: PromotionDecisionPredicate, sources: LogSources): ReplayResult {
+  const { artifact } = sources;
   const material = materialOf(p, artifact);
   if (typeof material === 'string') return { ok: false, code: 'ArtifactMissing', message: `record ${header.seq}: ${material}` };
   const recorded = artifact(p.input);
   if (recorded === undefined) return { ok: false, code: 'ArtifactMissing', message: `record ${header.seq}: its input ${p.input} is not in the log` };
   const recordedText = new TextDecoder().decode(recorded);
-  const built = buildDecisionInput(state, material, p.decidedAt, artifact);
+  const { plan } = material;
+  const built = plan?.operation === 'extend' ? buildExtensionInput(state, { ...material, plan, attempt: p.attempt }, p.decidedAt, sources) : buildDecisionInput(state, material, p.decidedAt, sources);
   const replayedText = canonicalText(built.input);
-  if (replayedText !== recordedText || built.relevant !== p.relevant) {
+  if (replayedText !== recordedText || built.relevant !== p.relevant || built.input.operation !== p.operation) {
     return { ok: false, code: 'InputDiffers', message: `record ${header.seq}: the input that the log gives differs from the recorded one`, recorded: recordedText, replayed: replayedText };
   }
   const decision = canonicalText(decide(built.input));

@@ -1,6 +1,7 @@
 import { digestOfBytes, type Digest } from '../model/digest.ts';
 import { documentDigest, type DocumentOf } from '../model/documents.ts';
-import { applyRecord, type FoldCode } from './fold.ts';
+import type { OpenPgpVerifier } from '../commit/openpgp.ts';
+import { applyRecord, type FoldCode, type LogSources } from './fold.ts';
 import { initialState, rootOf, type LogState } from './log-state.ts';
 import { projectionOf, type ProjectionFile } from './projection.ts';
 import { readRecord, serviceKeys } from './record-codec.ts';
@@ -31,13 +32,13 @@ export function pinnedState(root: DocumentOf<'TrustRoot'>, pin: Digest): LogStat
  * Reads envelope files in order on top of `state`: signature under the root in force, chain, entitlement. Stops at the first that is wrong.
  * @param visit called with the state before each record and the one after it
  */
-export function readLog(state: LogState, files: Iterable<Uint8Array>, artifact: RawArtifacts, visit?: (before: LogState, record: EvidenceRecord, after: LogState) => void): ReadLog {
-  const artifacts = checkedArtifacts(artifact);
+export function readLog(state: LogState, files: Iterable<Uint8Array>, raw: { readonly artifact: RawArtifacts; readonly openPgp: OpenPgpVerifier }, visit?: (before: LogState, record: EvidenceRecord, after: LogState) => void): ReadLog {
+  const sources: LogSources = { artifact: checkedArtifacts(raw.artifact), openPgp: raw.openPgp };
   let current = state;
   for (const file of files) {
     const read = readRecord(file, serviceKeys(rootOf(current), 'decisions'));
     if (!read.ok) return { ok: false, state: current, fault: { seq: current.size, code: read.code, message: `record ${current.size}: ${read.message}` } };
-    const applied = applyRecord(current, read.record, artifacts);
+    const applied = applyRecord(current, read.record, sources);
     if (!applied.ok) return { ok: false, state: current, fault: { seq: current.size, code: applied.code, message: applied.message } };
     visit?.(current, read.record, applied.state);
     current = applied.state;

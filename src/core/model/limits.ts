@@ -22,6 +22,9 @@ export const limits = {
   commitBytes: 256 * 1024,
   /** An armoured signature. */
   signatureBytes: 16 * 1024,
+  /** An armoured OpenPGP certificate, and packets in it. */
+  certificateBytes: 64 * 1024,
+  certificatePackets: 300,
   /** Distinct public keys that one key cache remembers. */
   keyCacheEntries: 10_000,
   /** Modulus of an RSA key: OpenSSL refuses longer ones as well. */

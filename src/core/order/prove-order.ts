@@ -1,3 +1,4 @@
+import type { OpenPgpVerifier } from '../commit/openpgp.ts';
 import { canonicalText, parseCanonicalJson, type JsonObject } from '../model/canonical-json.ts';
 import { digestOf, digestOfBytes, type Digest, type Preimage } from '../model/digest.ts';
 import { documentDigest, type AnyDocument, type DocumentOf } from '../model/documents.ts';
@@ -11,17 +12,18 @@ import { separationGate } from '../decision/gate/separation.ts';
 import { clausesFor } from '../decision/clauses.ts';
 import { judgeApprovals, type ApprovalCandidate } from '../decision/judge-approvals.ts';
 import type { DecisionInput } from '../decision/types.ts';
-import { allInForce, inForceOf, initialState, rootOf, type LogState } from '../evidence/log-state.ts';
+import type { LogSources } from '../evidence/fold.ts';
+import { allInForce, inForceOf, rootOf, type LogState } from '../evidence/log-state.ts';
 import { readRecord, serviceKeys } from '../evidence/record-codec.ts';
 import type { EvidenceRecord, PromotionDecisionPredicate } from '../evidence/records.ts';
-import { applyProtectedChange } from '../trust/apply-change.ts';
 import { signersOf } from '../trust/embedded-signers.ts';
-import { keyRingOf } from '../trust/key-ring.ts';
+import { keyRingIn } from '../trust/key-ring.ts';
 import { findRequesters, type TouchingCommit } from '../trust/requesters.ts';
 import { runsFitLock } from '../release/lock.ts';
 import { targetsFor, targetTypeOf } from '../release/plan.ts';
 import { PREVIOUS_STICKER, STICKER } from '../release/sticker.ts';
 import { decodeBundle, type OrderBundle } from './bundle.ts';
+import { foldChanges, headerFault, type SeenChange } from './fold-changes.ts';
 
 export type OrderRefusal =
   | 'BundleMalformed' | 'GenesisNotPinned' | 'ChangeNotEntitled' | 'ChainRegressed' | 'DecisionUnsigned' | 'NotAnAllow' | 'OtherLog' | 'InForceMismatch' | 'PlanMismatch'
@@ -29,7 +31,6 @@ export type OrderRefusal =
 
 /** What the agent remembers of one (environment, application, target). */
 export type LastOrder = { readonly generation: number; readonly promotionDigest: Digest; readonly try: number };
-export type SeenChange = { readonly seq: number; readonly digest: Digest };
 export type AgentMemory = {
   /** The last protected change it has accepted: record and envelope digest. A shorter or other chain is refused. */
   readonly protectedChange: SeenChange | null;
@@ -71,7 +72,7 @@ class Refused extends Error {
  * that is checked here; what cannot be proven is listed in TRUST "What an agent proves, and what it cannot".
  * @param p.pin log id that was pinned when the agent was set up (T13)
  */
-export function proveOrder(p: { readonly bundle: Uint8Array; readonly pin: Digest; readonly agent: string; readonly memory: AgentMemory; readonly now: InstantMs }): ProofResult {
+export function proveOrder(p: { readonly bundle: Uint8Array; readonly pin: Digest; readonly agent: string; readonly memory: AgentMemory; readonly now: InstantMs; readonly openPgp: OpenPgpVerifier }): ProofResult {
   try {
     const bundle = decodeBundle(p.bundle);
     if (bundle === null) throw new Refused('BundleMalformed', 'the bundle cannot be read');
@@ -87,7 +88,7 @@ type Params = Parameters<typeof proveOrder>[0];
 
 function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   const artifact = (digest: Digest): Uint8Array | undefined => bundle.artifacts.get(digest);
-  const { state, stateBefore, protectedChange } = foldChanges(bundle, p, artifact);
+  const { state, stateBefore, protectedChange } = foldShown(bundle, p, artifact);
   const { record, predicate } = readAllow(bundle, state, stateBefore);
   const { order } = bundle;
   if ((order.operation === 'promote' || order.operation === 'remove') && order.operation !== predicate.operation) {
@@ -101,7 +102,7 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   checkPlan(predicate, plan, artifact, state);
   const target = checkTarget(state, plan, predicate, order.target, p.agent);
   const clauses = checkPromotionDigest(state, predicate, input, plan);
-  const approvedUntil = checkQuorum(state, bundle, predicate, input, clauses, artifact);
+  const approvedUntil = checkQuorum(state, bundle, predicate, input, clauses, { artifact, openPgp: p.openPgp });
   checkFreshness(predicate, bundle, p, target.name, approvedUntil);
   const runs = runsOf(bundle, predicate, input, plan, artifact);
   for (const file of [...(runs?.files ?? []), ...(runs?.artifacts ?? [])]) {
@@ -127,44 +128,19 @@ function read<T>(artifact: (d: Digest) => Uint8Array | undefined, digest: Digest
   return value;
 }
 
-/** `state`: all that came with the order. `stateBefore`: what was in force when record `seq` was made. */
 type Folded = { readonly state: LogState; readonly stateBefore: (seq: number) => LogState; readonly protectedChange: SeenChange };
 
-/** Folds every protected change from the pinned genesis, with the code that `verify` uses (T13–T15). */
-function foldChanges(bundle: OrderBundle, p: Params, artifact: (d: Digest) => Uint8Array | undefined): Folded {
-  const root = read<DocumentOf<'TrustRoot'>>(artifact, p.pin, 'the pinned genesis root');
-  // T13: no trust on first use; the pin is the digest of the genesis document.
-  if (documentDigest(root) !== p.pin) throw new Refused('GenesisNotPinned', 'the genesis root is not the pinned one');
-  let state = initialState(root, p.pin);
-  const start = state;
-  const seen: (SeenChange & { readonly after: LogState })[] = [];
-  for (const file of bundle.changes) {
-    const result = readRecord(file, serviceKeys(rootOf(state), 'decisions'));
-    if (!result.ok || result.record.type !== 'protected-change') throw new Refused('ChangeNotEntitled', result.ok ? 'a record is not a protected change' : result.message);
-    const { record } = result;
-    checkHeader(state, record);
-    const genesis = record.predicate.basis === 'genesis';
-    if (genesis !== (seen.length === 0)) throw new Refused('ChangeNotEntitled', 'the changes do not start with genesis');
-    const applied = applyProtectedChange(state, record.header, record.predicate, artifact);
-    if (!applied.ok) throw new Refused('ChangeNotEntitled', applied.message);
-    state = applied.state;
-    seen.push({ seq: record.header.seq, digest: record.digest, after: state });
-  }
-  const last = seen.at(-1);
-  if (last === undefined) throw new Refused('ChangeNotEntitled', 'the order came without genesis');
-  const known = p.memory.protectedChange;
-  // T16: what was seen is remembered; a regression is refused.
-  if (known !== null && !seen.some((c) => c.seq === known.seq && c.digest === known.digest)) throw new Refused('ChainRegressed', 'the protected changes are not those this agent has seen before');
-  return { state, stateBefore: (seq) => seen.findLast((c) => c.seq < seq)?.after ?? start, protectedChange: { seq: last.seq, digest: last.digest } };
+/** What is in force by the changes that came with the order (T13–T16). */
+function foldShown(bundle: OrderBundle, p: Params, artifact: (d: Digest) => Uint8Array | undefined): Folded {
+  const folded = foldChanges(bundle.changes, { artifact, openPgp: p.openPgp, pin: p.pin, known: p.memory.protectedChange });
+  if (!folded.ok) throw new Refused(folded.code, folded.message);
+  if (folded.last === null) throw new Refused('ChangeNotEntitled', 'the order came without genesis');
+  return { state: folded.state, stateBefore: folded.stateBefore, protectedChange: folded.last };
 }
 
-function checkHeader(state: LogState, { header }: EvidenceRecord): void {
-  if (header.logId !== state.logId || header.tenant !== state.tenant) throw new Refused('OtherLog', 'a record belongs to another log');
-  const { root, principals, policy } = state.inForceDigests;
-  // A change that was withheld shows here: the digests of what is in force would differ.
-  if (header.root !== root || header.principals !== principals || header.policy !== policy) {
-    throw new Refused('InForceMismatch', `record ${header.seq} was made under other documents than those that came with the order`);
-  }
+function checkHeader(state: LogState, record: EvidenceRecord): void {
+  const fault = headerFault(state, record);
+  if (fault !== null) throw new Refused(fault.code, fault.message);
 }
 
 /**
@@ -240,9 +216,9 @@ function checkPromotionDigest(state: LogState, p: PromotionDecisionPredicate, in
  * The quorum over the recomputed digest, excluding every requester shown. Nothing of it is taken from the decision.
  * @returns when the first of the approvals that count expires: whoever signs decisions may date them, but not outlive a yes (T23)
  */
-function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionPredicate, input: DecisionInput, clauses: readonly Clause[], artifact: (d: Digest) => Uint8Array | undefined): InstantText {
+function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionPredicate, input: DecisionInput, clauses: readonly Clause[], { artifact, openPgp }: LogSources): InstantText {
   if (clauses.length === 0) return NEVER;
-  const ring = keyRingOf(allInForce(state, 'Principal'));
+  const ring = keyRingIn(state, openPgp);
   const promotion = promotionOf(p, artifact);
   const commits: TouchingCommit[] = p.sources.commits.map((c) => {
     const raw = artifact(c.artifact);
@@ -260,7 +236,7 @@ function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionP
     if (document?.kind !== 'Approval') return [];
     const digest = documentDigest(document);
     const observedAt = seenAt.get(digest) ?? p.decidedAt;
-    return signersOf(document, 'stella-approval').flatMap(({ fingerprint, payload }) => {
+    return signersOf(document, 'stella-approval', ring).flatMap(({ fingerprint, payload }) => {
       const holder = ring.get(fingerprint);
       if (holder === undefined) return [];
       const { action, digest: approves, expires } = document.spec;

@@ -1,4 +1,6 @@
 import { verifyCommit } from '../commit/verify-commit.ts';
+import type { OpenPgpVerifier } from '../commit/openpgp.ts';
+import { isCertificate, mergeCertificates } from '../commit/openpgp-certificate.ts';
 import { parseTrailers } from '../commit/trailers.ts';
 import { parseCanonicalJson } from '../model/canonical-json.ts';
 import { digestOfBytes, isDigest, type Digest } from '../model/digest.ts';
@@ -6,10 +8,10 @@ import { documentDigest, documentKey, isProtected, KINDS, type AnyDocument, type
 import { parseInstant } from '../model/instant.ts';
 import { changeDigest, genesisDocumentsDigest, inForceDigest, type DocumentRef } from '../model/preimages.ts';
 import { allInForce, rootOf, type InForce, type LogState } from '../evidence/log-state.ts';
-import type { ArtifactLookup, FoldResult } from '../evidence/fold.ts';
+import type { ArtifactLookup, FoldResult, LogSources } from '../evidence/fold.ts';
 import type { ChangeApproval, ProtectedChangePredicate, RecordHeader } from '../evidence/records.ts';
 import { signersOf } from './embedded-signers.ts';
-import { keyFault, keyRingOf, type KeyRing } from './key-ring.ts';
+import { keyFault, keyRingIn, ringWith, type KeyRing } from './key-ring.ts';
 import { hasSay, meetsQuorum, quorumFor } from './quorum.ts';
 import { isRootChange, meetsThreshold, rootKeyRing, successionFault } from './root-change.ts';
 
@@ -19,10 +21,10 @@ const refuse = (code: 'ChangeNotEntitled' | 'GenesisMismatch' | 'ArtifactMissing
  * Puts protected documents in force, if the record proves that it may: genesis by the pin, everything else by the quorum
  * of the version in force over raw bytes (T13–T15). Reconciler, agents and `verify` run this same code.
  */
-export function applyProtectedChange(state: LogState, header: Pick<RecordHeader, 'seq' | 'commit' | 'asOf'>, p: ProtectedChangePredicate, artifact: ArtifactLookup): FoldResult {
-  const fault = p.basis === 'genesis' ? genesisFault(state, p) : changeFault(state, p, header.asOf, artifact);
+export function applyProtectedChange(state: LogState, header: Pick<RecordHeader, 'seq' | 'commit' | 'asOf'>, p: ProtectedChangePredicate, sources: LogSources): FoldResult {
+  const fault = p.basis === 'genesis' ? genesisFault(state, p) : changeFault(state, p, header.asOf, sources);
   if (fault !== null) return fault;
-  let { inForce, counts } = state;
+  let { inForce, counts, certificates } = state;
   for (const change of p.changes) {
     const key = documentKey(change.kind, change.name);
     counts = counts.set(key, change.count + 1);
@@ -30,15 +32,16 @@ export function applyProtectedChange(state: LogState, header: Pick<RecordHeader,
       inForce = inForce.delete(key);
       continue;
     }
-    const document = readDocument(change.to, artifact);
+    const document = readDocument(change.to, sources.artifact);
     if (document === null) return refuse('ArtifactMissing', `${key} ${change.to} is not in the log`);
     if (document.kind !== change.kind || document.metadata.name !== change.name) return refuse('ChangeNotEntitled', `${change.to} is not ${key}`);
     const entry: InForce = { kind: change.kind, name: change.name, digest: change.to, document, seq: header.seq, tip: p.basis === 'genesis' ? null : header.commit };
     inForce = inForce.set(key, entry);
+    certificates = withCertificatesOf(document, certificates, sources.openPgp);
   }
   // What took effect never matches again, so its approvals need not be looked at again.
   const changeApprovals = p.changeDigest === null ? state.changeApprovals : state.changeApprovals.delete(p.changeDigest);
-  return { ok: true, state: { ...state, inForce, counts, changeApprovals, inForceDigests: digestsOf(inForce.values()) } };
+  return { ok: true, state: { ...state, inForce, counts, certificates, changeApprovals, inForceDigests: digestsOf(inForce.values()) } };
 }
 
 /** A document from the artifact of its own digest: canonical JSON without signatures. */
@@ -47,6 +50,17 @@ function readDocument(digest: Digest, artifact: ArtifactLookup): AnyDocument | n
   if (bytes === undefined || digestOfBytes(bytes) !== digest) return null;
   const document = parseCanonicalJson(bytes) as AnyDocument | undefined;
   return document !== undefined && documentDigest(document) === digest ? document : null;
+}
+
+/** Merges what a document's OpenPGP certificates say with what is known of them (T9). One that cannot be read is nobody's key. */
+function withCertificatesOf(document: AnyDocument, certificates: LogState['certificates'], openPgp: OpenPgpVerifier): LogState['certificates'] {
+  if (document.kind !== 'Principal' && document.kind !== 'TrustRoot') return certificates;
+  let known = certificates;
+  for (const { key } of document.spec.keys.filter((k) => isCertificate(k.key))) {
+    const read = openPgp.readCertificate(key);
+    if (read.ok) known = known.set(read.certificate.primary, mergeCertificates(known.get(read.certificate.primary), read.certificate));
+  }
+  return known;
 }
 
 /** Digests of what is in force, as record headers carry them. */
@@ -74,13 +88,13 @@ function genesisFault(state: LogState, p: ProtectedChangePredicate): FoldResult 
   return refuse('GenesisMismatch', 'the first documents are not those that the pinned genesis root names');
 }
 
-function changeFault(state: LogState, p: ProtectedChangePredicate, asOf: string, artifact: ArtifactLookup): FoldResult | null {
+function changeFault(state: LogState, p: ProtectedChangePredicate, asOf: string, { artifact, openPgp }: LogSources): FoldResult | null {
   const digest = changeDigest(state.logId, p.changes);
   if (p.changeDigest !== digest) return refuse('ChangeNotEntitled', 'the change digest is not that of the listed changes');
   const shape = listFault(state, p.changes);
   if (shape !== null) return refuse('ChangeNotEntitled', shape);
-  if (isRootChange(p.changes)) return rootFault(state, p, { digest, artifact, asOf });
-  const ring = keyRingOf(allInForce(state, 'Principal'));
+  if (isRootChange(p.changes)) return rootFault(state, p, { digest, artifact, asOf }, openPgp);
+  const ring = keyRingIn(state, openPgp);
   const people = new Map<string, DocumentOf<'Principal'>>();
   for (const approval of p.approvals) {
     const signer = isOwnProposal(state, approval) ? null : changeApprover({ approval, digest, ring, artifact, asOf });
@@ -99,13 +113,13 @@ function isOwnProposal(state: LogState, approval: ChangeApproval): boolean {
  * T16: the next root needs the threshold of the root in force and its own, of people who sign with root keys. One person may count for both, with
  * the key that each of them lists. Whether a proposer counts is a question of quorums, not of this threshold.
  */
-function rootFault(state: LogState, p: ProtectedChangePredicate, q: Omit<Question, 'ring'>): FoldResult | null {
+function rootFault(state: LogState, p: ProtectedChangePredicate, q: Omit<Question, 'ring'>, openPgp: OpenPgpVerifier): FoldResult | null {
   const [root, to] = [rootOf(state), p.changes[0]?.to ?? null];
   const next = to === null ? null : readDocument(to, q.artifact);
   if (to === null || next?.kind !== 'TrustRoot') return refuse(next === null && to !== null ? 'ArtifactMissing' : 'RootRefused', `the next trust root ${String(to)} is none, or is not in the log`);
   const fault = successionFault({ root, digest: state.inForceDigests.root }, { root: next, digest: to });
   if (fault !== null) return refuse('RootRefused', `${fault.code}: ${fault.message}`);
-  const rings = rootRings(state, next);
+  const rings = rootRings(state, next, openPgp);
   const [before, after] = [new Set<string>(), new Set<string>()];
   for (const approval of p.approvals) {
     const counts = rings.map((ring) => !isOwnProposal(state, approval) && changeApprover({ ...q, approval, ring }) !== null);
@@ -116,14 +130,15 @@ function rootFault(state: LogState, p: ProtectedChangePredicate, q: Omit<Questio
   const short = !meetsThreshold(root, before) ? { which: 'in force', people: before, threshold: root.spec.threshold } : !meetsThreshold(next, after) ? { which: 'that is new', people: after, threshold: next.spec.threshold } : null;
   if (short !== null) return refuse('ChangeNotEntitled', `the root ${short.which} wants ${short.threshold} of its key holders, and ${[...short.people].join(', ') || 'nobody'} signed with such a key`);
   const holders = new Set([...rings[0].values()].map(({ principal }) => principal.metadata.name));
-  const ring = new Map([...keyRingOf(allInForce(state, 'Principal')), ...rings[0]]);
+  const ring = ringWith(new Map([...keyRingIn(state, openPgp), ...rings[0]]), openPgp);
   return rejectionFault(state, { ...q, ring }, (person) => holders.has(person.metadata.name));
 }
 
 /** Root keys that count for the root in force, and those that count for `next`. */
-export function rootRings(state: LogState, next: DocumentOf<'TrustRoot'>): readonly [KeyRing, KeyRing] {
+export function rootRings(state: LogState, next: DocumentOf<'TrustRoot'>, openPgp: OpenPgpVerifier): readonly [KeyRing, KeyRing] {
   const principals = allInForce(state, 'Principal');
-  return [rootKeyRing(rootOf(state), principals), rootKeyRing(next, principals)];
+  const certificates = withCertificatesOf(next, state.certificates, openPgp);
+  return [rootKeyRing(rootOf(state), principals, { certificates: state.certificates, openPgp }), rootKeyRing(next, principals, { certificates, openPgp })];
 }
 
 type Question = { readonly digest: Digest; readonly ring: KeyRing; readonly artifact: ArtifactLookup; readonly asOf: string };
@@ -180,7 +195,7 @@ export function changeApprover(q: Question & { readonly approval: ChangeApproval
   const bytes = artifact(approval.artifact);
   if (bytes === undefined) return null;
   if (approval.carrier === 'embedded') return embeddedSigner({ ...q, bytes, seen: approval, action: 'approve' });
-  return personOf(commitSigner(bytes, approval, q.digest), approval, q);
+  return personOf(commitSigner(bytes, approval, q), approval, q);
 }
 
 type Seen = { readonly principal: string; readonly document: Digest; readonly observedAt: string };
@@ -191,26 +206,26 @@ function embeddedSigner(q: Question & { readonly bytes: Uint8Array; readonly see
   const { type, digest, action, changes, expires } = document.spec;
   if (type !== 'change' || action !== q.action || !isDigest(digest) || digest !== q.digest || changes === undefined) return null;
   if (expires !== undefined && hasExpired(expires, q)) return null;
-  return personOf(signersOf(document, 'stella-approval').map((s) => s.fingerprint), q.seen, q);
+  return personOf(signersOf(document, 'stella-approval', q.ring).map((s) => s.fingerprint), q.seen, q);
 }
 
 /** A malformed time ends a yes and never ends a no. */
-function hasExpired(expires: string, q: { readonly asOf: string; readonly action: 'approve' | 'reject' }): boolean {
+export function hasExpired(expires: string, q: { readonly asOf: string; readonly action: 'approve' | 'reject' }): boolean {
   const end = parseInstant(expires);
   const asOf = parseInstant(q.asOf);
   return end === null || asOf === null ? q.action === 'approve' : asOf >= end;
 }
 
 /** T11: only people approve. T9: with a key that was good when we saw it, which was before it was used. */
-function personOf(fingerprints: readonly string[], seen: Pick<Seen, 'principal' | 'observedAt'>, { ring, asOf }: Question): DocumentOf<'Principal'> | null {
+export function personOf(fingerprints: readonly string[], seen: Pick<Seen, 'principal' | 'observedAt'>, { ring, asOf }: Pick<Question, 'ring' | 'asOf'>): DocumentOf<'Principal'> | null {
   const observedAt = parseInstant(seen.observedAt);
   if (observedAt === null || observedAt > (parseInstant(asOf) ?? -1)) return null;
   const holders = fingerprints.flatMap((fingerprint) => ring.get(fingerprint) ?? []).filter(({ principal }) => principal.metadata.name === seen.principal);
-  return holders.find(({ principal, key }) => principal.spec.type === 'person' && keyFault(key, observedAt) === null)?.principal ?? null;
+  return holders.find((holder) => holder.principal.spec.type === 'person' && keyFault(holder, observedAt) === null)?.principal ?? null;
 }
 
-function commitSigner(bytes: Uint8Array, approval: Extract<ChangeApproval, { carrier: 'commit' }>, digest: Digest): readonly string[] {
-  const verified = verifyCommit(bytes, approval.commit.length === 40 ? 'sha1' : 'sha256', approval.commit);
+function commitSigner(bytes: Uint8Array, approval: Extract<ChangeApproval, { carrier: 'commit' }>, { digest, ring }: Question): readonly string[] {
+  const verified = verifyCommit(bytes, approval.commit.length === 40 ? 'sha1' : 'sha256', approval.commit, ring);
   if (!verified.signed) return [];
   const named = parseTrailers(verified.commit.message).filter((t) => t.key === 'Stella-Change').map((t) => t.value);
   return named.includes(digest) ? [verified.signer.fingerprint] : [];

@@ -65,9 +65,9 @@ function intentSigners(p: Parameters<typeof findRequesters>[0]): { people: strin
   const people: string[] = [];
   let service = false;
   for (const { signature } of p.promotion.signatures ?? []) {
-    const outcome = verifyDocumentSignature({ preimage, armoured: signature, namespace: 'stella-intent' });
+    const outcome = verifyDocumentSignature({ preimage, armoured: signature, namespace: 'stella-intent', keys: p.ring });
     const holder = outcome.signed ? p.ring.get(outcome.signer.fingerprint) : undefined;
-    if (holder === undefined || keyFault(holder.key, p.observedAt) !== null) continue;
+    if (holder === undefined || keyFault(holder, p.observedAt) !== null) continue;
     if (holder.principal.spec.type === 'service') service = true;
     else people.push(holder.principal.metadata.name);
   }
@@ -76,10 +76,10 @@ function intentSigners(p: Parameters<typeof findRequesters>[0]): { people: strin
 
 /** A key that was no longer good names somebody to exclude, but does not prove that nobody else asked. */
 function authorOf(c: TouchingCommit, ring: KeyRing, observedAt: InstantMs): Author {
-  const verified = verifyCommit(c.raw, c.commit.length === 40 ? 'sha1' : 'sha256', c.commit);
+  const verified = verifyCommit(c.raw, c.commit.length === 40 ? 'sha1' : 'sha256', c.commit, ring);
   const holder = verified.signed ? ring.get(verified.signer.fingerprint) : undefined;
   if (holder === undefined || holder.principal.spec.type !== 'person') return { person: null, known: false };
-  return { person: holder.principal.metadata.name, known: keyFault(holder.key, observedAt) === null };
+  return { person: holder.principal.metadata.name, known: keyFault(holder, observedAt) === null };
 }
 
 /** Content of one path on the sides of a merge; null where it is absent. */

@@ -3,7 +3,7 @@ import { parseSshPublicKey } from '../commit/ssh-key.ts';
 import { demandOf } from '../decision/match-roles.ts';
 import type { Digest } from '../model/digest.ts';
 import type { DocumentOf, ProtectedChange, ServiceRole, TrustRootSpec } from '../model/documents.ts';
-import { keyRingOf, type KeyHolder, type KeyRing } from './key-ring.ts';
+import { keyName, keyRingOf, ringWith, type KeyHolder, type KeyRing, type OpenPgpSources } from './key-ring.ts';
 
 /** Why a root does not follow the one in force (T10, T16). */
 export type RootFault = {
@@ -62,9 +62,10 @@ function isServiceKey(role: ServiceRole, publicKey: string): boolean {
   }
 }
 
-/** The person of each root key by fingerprint. A key under two names is nobody's (T10). */
+/** The person of each root key by its name. A key under two names is nobody's (T10). */
 function rootKeys(spec: TrustRootSpec): ReadonlyMap<string, string> {
-  return new Map([...keyRingOf(stubs(spec))].map(([fingerprint, { principal }]) => [fingerprint, principal.metadata.name]));
+  const byKey = Map.groupBy(spec.keys, ({ key }) => keyName(key));
+  return new Map([...byKey].flatMap(([name, keys]) => (name === null || new Set(keys.map((k) => k.principal)).size > 1 ? [] : [[name, keys[0]?.principal ?? '']])));
 }
 
 /** Root keys carry no status of their own: as principals they are active. */
@@ -78,18 +79,18 @@ function stubs(spec: TrustRootSpec): readonly DocumentOf<'Principal'>[] {
  * Root keys as a key ring: by fingerprint, each with the principal in force whose name the root gives. Whoever is not in force, or is a
  * service, holds none (T11, T12). Where the principal's own document lists the key too, its status and dates there hold (T9).
  */
-export function rootKeyRing(root: DocumentOf<'TrustRoot'>, principals: readonly DocumentOf<'Principal'>[]): KeyRing {
+export function rootKeyRing(root: DocumentOf<'TrustRoot'>, principals: readonly DocumentOf<'Principal'>[], sources: OpenPgpSources): KeyRing {
   const ring = new Map<string, KeyHolder>();
   const byName = new Map(principals.map((principal) => [principal.metadata.name, principal]));
-  const owned = principals.map((principal) => ({ name: principal.metadata.name, keys: keyRingOf([principal]) }));
-  for (const [fingerprint, { key, principal: { metadata: { name } } }] of keyRingOf(stubs(root.spec))) {
+  const owned = principals.map((principal) => ({ name: principal.metadata.name, keys: keyRingOf([principal], sources) }));
+  for (const [fingerprint, { key, openPgp, principal: { metadata: { name } } }] of keyRingOf(stubs(root.spec), sources)) {
     const principal = byName.get(name);
     if (principal?.spec.type !== 'person') continue;
     const owners = owned.filter(({ keys }) => keys.has(fingerprint));
     if (owners.some((owner) => owner.name !== name)) continue;
-    ring.set(fingerprint, { principal, key: owners[0]?.keys.get(fingerprint)?.key ?? key });
+    ring.set(fingerprint, { principal, key: owners[0]?.keys.get(fingerprint)?.key ?? key, openPgp });
   }
-  return ring;
+  return ringWith(ring, sources.openPgp);
 }
 
 /** T16: whether these people are enough for this root; people are counted, not keys. A threshold below one is none (T10). */

@@ -22,7 +22,7 @@ function candidate(principal: string, more: Partial<ApprovalCandidate> = {}): Ap
 function question(people: People, candidates: readonly ApprovalCandidate[], more: Partial<ApprovalQuestion> = {}): ApprovalQuestion {
   const ring = Object.entries(people).map(([name, spec]): [string, KeyHolder] => {
     const principal: DocumentOf<'Principal'> = { apiVersion: 'stella/v1alpha1', kind: 'Principal', metadata: { name }, spec };
-    return [`key of ${name}`, { principal, key: spec.keys[0] ?? active }];
+    return [`key of ${name}`, { principal, key: spec.keys[0] ?? active, openPgp: null }];
   });
   return {
     candidates, promotionDigest: digest('this'), environment: 'prod', application: 'shop', principals: new Map(Object.entries(people)), ring: new Map(ring),

@@ -1,0 +1,55 @@
+import type { CommitId } from '../../core/model/commit-id.ts';
+import type { LogState } from '../../core/evidence/log-state.ts';
+import { layCandidateOver } from '../../reconciler/candidate.ts';
+import { Declarations } from '../../reconciler/declarations.ts';
+import type { Evidence, LoadedDeclarations, Repository } from '../clone.ts';
+import { CliError } from '../command.ts';
+import { plain } from '../terminal.ts';
+
+const FILES_SHOWN = 20;
+
+export async function loadCommit(repository: Repository, ref: string): Promise<LoadedDeclarations> {
+  return declarationsOf(repository, await commitNamed(repository, ref));
+}
+
+export async function loadCandidate(repository: Repository, evidence: Evidence, ref: string): Promise<LoadedDeclarations> {
+  const { reader, parser } = repository;
+  const commit = await commitNamed(repository, ref);
+  const tip = await targetTip(repository, evidence.state);
+  if (await reader.isAncestor(tip, commit)) return declarationsOf(repository, commit);
+  const onto = await declarationsOf(repository, tip);
+  if (await reader.isAncestor(commit, tip)) return onto;
+  const laid = await layCandidateOver(reader, parser, onto, commit);
+  if (laid.ok) return { tip, desired: laid.desired, candidate: laid.candidate };
+  const [mine, theirs] = [commit.slice(0, 12), tip.slice(0, 12)];
+  if (laid.code === 'Unrelated') throw new CliError('Unrelated', `${mine} has no history in common with ${theirs}, the tip of the target branch.`, 'Begin a branch at the target branch, and commit there.', { exitCode: 1 });
+  const more = laid.paths.length > FILES_SHOWN ? ` and ${laid.paths.length - FILES_SHOWN} more` : '';
+  throw new CliError('Conflict', `${mine} and ${theirs}, the tip of the target branch, both changed: ${laid.paths.slice(0, FILES_SHOWN).map(plain).join(', ')}${more}. Nothing is planned.`, 'Merge or rebase, so that one commit says what these files hold.', { exitCode: 1 });
+}
+
+async function declarationsOf({ reader, parser }: Repository, tip: CommitId): Promise<LoadedDeclarations> {
+  const { state } = await new Declarations(reader, parser).load(tip);
+  return { tip, desired: state };
+}
+
+async function commitNamed(repository: Repository, ref: string): Promise<CommitId> {
+  const candidates = ref === 'HEAD' || ref.startsWith('refs/') ? [ref] : [`refs/heads/${ref}`, `refs/remotes/origin/${ref}`, `refs/remotes/${ref}`, `refs/tags/${ref}`];
+  let tip: CommitId | null = null;
+  for (const candidate of candidates) tip ??= await repository.reader.resolveRef(candidate);
+  tip ??= (await repository.git.tryRun(['rev-parse', '--verify', '--quiet', '--end-of-options', `${ref}^{commit}`])) as CommitId | null;
+  if (tip === null) throw new CliError('RefUnknown', `${ref} names no commit here.`, 'Commit something first, or name a branch, tag or commit.');
+  return tip;
+}
+
+/**
+ * The newest tip of the target branch that this clone knows: as it was fetched, or as the log last recorded it.
+ * @throws CliError `TargetUnknown` when the log is ahead of what was fetched
+ */
+export async function targetTip({ reader }: Repository, { tip: recorded }: LogState): Promise<CommitId> {
+  if (recorded === null) throw new CliError('TargetUnknown', 'The log has not recorded the target branch yet.', 'Wait for the first pass of the server, and fetch.');
+  const fetched = (await reader.resolveRef(recorded.ref.replace(/^refs\/heads\//, 'refs/remotes/origin/'))) ?? (await reader.resolveRef(recorded.ref));
+  if ((await reader.readCommits([recorded.commit])).get(recorded.commit)?.ok !== true) {
+    throw new CliError('TargetUnknown', `This clone does not have ${recorded.commit}, the newest tip that was reconciled.`, 'Fetch: git fetch origin');
+  }
+  return fetched === null || (await reader.isAncestor(fetched, recorded.commit)) ? recorded.commit : fetched;
+}
