@@ -3,8 +3,7 @@ import { canonicalText } from '../../core/model/canonical-json.ts';
 import type { AnyDocument, ApprovalSpec, DocumentOf } from '../../core/model/documents.ts';
 import { approvalPath, signedApproval, signerOf } from '../approval-document.ts';
 import { promotionSpec, promotionText, promotionView } from '../approve-promotion.ts';
-import { behindTarget } from '../behind-target.ts';
-import { EVIDENCE_OPTIONS, KEY_OPTION, LAYOUT_OPTION, REF_OPTION, type CloneParts, type Evidence, type LoadedDeclarations, type PersonalKey, type Repository } from '../clone.ts';
+import { EVIDENCE_OPTIONS, KEY_OPTION, LAYOUT_OPTION, REF_OPTION, commitText, seenCommit, type CloneParts, type Evidence, type LoadedDeclarations, type PersonalKey, type Repository } from '../clone.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, textOptions, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { bareChanges, pendingIn, sidesOf, type Pending } from '../pending.ts';
 import { checkTags, planSubject } from '../plan-subject.ts';
@@ -67,9 +66,9 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   const repository = await clone.openRepository(context);
   try {
     const evidence = await requireEvidence(context, clone, repository);
-    const loaded = await clone.loadCommit(repository, textOption(context.values, 'ref') ?? 'HEAD');
+    const loaded = await clone.loadCandidate(repository, evidence, textOption(context.values, 'ref') ?? 'HEAD');
     const key = await clone.personalKey(context, repository);
-    const principal = signerOf(evidence.state, key, context.now()).metadata.name;
+    const principal = signerOf(evidence, key, context.now()).metadata.name;
     const desk: Desk = { context, clone, repository, evidence, loaded, key, principal };
     const question = name === undefined ? changeQuestion(desk) : await promotionQuestion(desk, name);
     return await settle(desk, question);
@@ -100,10 +99,10 @@ async function promotionQuestion(desk: Desk, name: string): Promise<Question> {
   if (one.satisfied) throw new CliError('NothingToApprove', `${name} runs already what this commit declares.`, null, { exitCode: 1 });
   const tags = await context.terminal.during('Resolving tags', checkTags(world, one, registry));
   const view = promotionView(world, one, tags);
-  const warnings = [await behindTarget(world)].flatMap((w) => (w === null ? [] : [w]));
+  const warnings: string[] = [];
   if (view.requesters.includes(desk.principal)) warnings.push(`note: ${desk.principal} asked for this, so this approval counts only where a rule lets authors approve`);
   if (view.rules.length === 0) warnings.push(`note: no rule asks for approvals in ${environment}`);
-  return { text: `${promotionText(view)}\n  commit      ${loaded.tip}`, model: { ...view, seenAt: loaded.tip }, spec: promotionSpec(view, verdict(desk)), warnings };
+  return { text: `${promotionText(view)}\n  commit      ${commitText(loaded)}`, model: { ...view, seenAt: seenCommit(loaded), onto: loaded.tip }, spec: promotionSpec(view, verdict(desk)), warnings };
 }
 
 function changeQuestion(desk: Desk): Question {
@@ -119,11 +118,11 @@ function changeQuestion(desk: Desk): Question {
     type: 'change', digest: pending.digest, changes: bareChanges(pending), ...(comment === undefined ? {} : { comment }), ...(expires === undefined ? {} : { expires }), ...given,
   };
   const warnings = pending.root ? ['note: the trust root differs as well; changes of the root are not supported yet and are left out'] : [];
-  return { text: changeText(desk, pending), model: { type: 'change', digest: pending.digest, changes: pending.changes, seenAt: loaded.tip }, spec, warnings };
+  return { text: changeText(desk, pending), model: { type: 'change', digest: pending.digest, changes: pending.changes, seenAt: seenCommit(loaded), onto: loaded.tip }, spec, warnings };
 }
 
 function changeText({ evidence, loaded }: Desk, pending: Pending): string {
-  const lines = [`Protected changes at commit ${loaded.tip}`, `digest ${pending.digest ?? ''}`];
+  const lines = [`Protected changes at commit ${commitText(loaded)}`, `digest ${pending.digest ?? ''}`];
   for (const change of pending.changes) {
     const { before, after } = sidesOf(evidence.state, loaded.desired, change);
     const what = change.from === null ? 'is new' : change.to === null ? 'is deleted' : 'changes';

@@ -2,7 +2,6 @@ import { explainDecision, renderExplanation } from '../../core/decision/explain.
 import type { PlanningWorld } from '../../reconciler/planning.ts';
 import { EVIDENCE_OPTIONS, LAYOUT_OPTION, REF_OPTION, type CloneParts } from '../clone.ts';
 import { OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
-import { behindTarget } from '../behind-target.ts';
 import { planSubject, subjectsNamed, type PlannedSubject } from '../plan-subject.ts';
 import { requireEvidence } from '../require-evidence.ts';
 
@@ -32,14 +31,12 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   const repository = await clone.openRepository(context);
   try {
     const evidence = await requireEvidence(context, clone, repository);
-    const loaded = await clone.loadCommit(repository, textOption(context.values, 'ref') ?? 'HEAD');
+    const loaded = await clone.loadCandidate(repository, evidence, textOption(context.values, 'ref') ?? 'HEAD');
     const world = clone.worldOf(repository, evidence, loaded);
     const registry = clone.registryOf(context, repository);
     const asOf = context.now().toISOString();
     const found: PlannedSubject[] = [];
     for (const subject of subjectsNamed(world, name)) found.push(await context.terminal.during('Planning', planSubject(world, subject, registry, asOf)));
-    const warning = await behindTarget(world);
-    if (warning !== null) context.terminal.note(warning);
     await context.terminal.result(found.map((one) => modelOf(one, world)), () => found.map((one) => textOf(one, world)).join('\n\n'));
     return found.every((one) => one.satisfied || one.decision.outcome === 'allow') ? 0 : 1;
   } finally {
@@ -50,7 +47,7 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
 function modelOf(one: PlannedSubject, world: PlanningWorld): object {
   const { decision, built } = one;
   return {
-    environment: one.subject.environment, application: one.subject.application, release: built.input.release, commit: world.tip, satisfied: one.satisfied,
+    environment: one.subject.environment, application: one.subject.application, release: built.input.release, commit: world.candidate?.commit ?? world.tip, target: world.tip, satisfied: one.satisfied,
     lock: { digest: built.input.lock, basis: one.basis, fault: one.lockFault }, decision, requesters: built.input.requesters, approvals: built.input.approvals,
     rejected: built.input.rejected, lines: explainDecision(decision, built.input),
   };
@@ -62,6 +59,10 @@ function textOf(one: PlannedSubject, world: PlanningWorld): string {
   const lines = [renderExplanation(explainDecision(one.decision, one.built.input))];
   if (one.basis === 'resolved-here') lines.push('  The release is not locked yet: its tags were resolved from here, and the server locks what they point to when it sees the merge, or what an approval names.');
   if (one.lockFault !== null) lines.push(`  The release could not be locked from here: ${one.lockFault}`);
-  lines.push(`  Judged for commit ${world.tip.slice(0, 12)}, by record ${world.state.size - 1} of the log (${world.state.asOf ?? 'never'}).`);
+  lines.push(`  Judged for commit ${commitText(world)}, by record ${world.state.size - 1} of the log (${world.state.asOf ?? 'never'}).`);
   return lines.join('\n');
+}
+
+function commitText({ tip, candidate }: PlanningWorld): string {
+  return candidate === undefined ? tip.slice(0, 12) : `${candidate.commit.slice(0, 12)} laid over ${tip.slice(0, 12)}`;
 }
