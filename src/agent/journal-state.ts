@@ -1,6 +1,7 @@
 import type { JsonObject } from '../core/model/canonical-json.ts';
 import type { Digest } from '../core/model/digest.ts';
-import type { LastOrder, SeenChange } from '../core/order/prove-order.ts';
+import type { SeenChange } from '../core/order/fold-changes.ts';
+import type { LastOrder } from '../core/order/prove-order.ts';
 import type { TargetSlot } from '../ports/target-driver.ts';
 
 /** The last order that began for one (environment, application, target). */

@@ -61,6 +61,18 @@ export class Journal {
     return new Journal(folder, fold, file, number, goodBytes);
   }
 
+  /**
+   * What a journal says, without becoming its writer; empty where there is none.
+   * @throws JournalError JournalCorrupt
+   */
+  static async read(folder: string): Promise<JournalFold> {
+    const names = await readdir(folder).catch(() => []);
+    const segments = names.filter((name) => SEGMENT.test(name)).sort();
+    const fold = new JournalFold();
+    for (const [i, name] of segments.entries()) replay(await readFile(join(folder, name)), fold, i === segments.length - 1, folder, name);
+    return fold;
+  }
+
   /** Writes entries, and counts them once they are on disk. @throws JournalError JournalWriteFailed; then nothing more is written. */
   append(...entries: readonly JournalEntry[]): Promise<void> {
     const written = this.#writing.then(() => this.#write(entries));

@@ -24,7 +24,14 @@ export type ServerConfig = {
   readonly genesis: Digest;
   readonly dataFolder: string;
   /** Absolute paths of files, or `env:NAME`. The keys are separate (T29). */
-  readonly keys: { readonly decisions: string; readonly evidenceCommits: string; readonly agentCa: string };
+  readonly keys: {
+    readonly decisions: string;
+    readonly evidenceCommits: string;
+    readonly agentCa: string;
+    /** Keys that take over as soon as the trust root in force lists them; null when none is being rotated. */
+    readonly nextDecisions: string | null;
+    readonly nextEvidenceCommits: string | null;
+  };
   readonly http: { readonly host: string; readonly port: number };
   readonly agents: { readonly host: string; readonly channelPort: number; readonly enrolmentPort: number; readonly serverNames: readonly string[] };
   readonly webhook: { readonly secretRef: string | null };
@@ -55,7 +62,7 @@ export const SERVER_SETTINGS: SettingTypes = {
   ...under('repository', { ...REMOTE, objectFormat: 'text' }),
   ...under('evidence', REMOTE),
   genesis: 'text', dataFolder: 'text',
-  ...under('keys', { decisions: 'text', evidenceCommits: 'text', agentCa: 'text' }),
+  ...under('keys', { decisions: 'text', evidenceCommits: 'text', agentCa: 'text', nextDecisions: 'text', nextEvidenceCommits: 'text' }),
   ...under('http', { host: 'text', port: 'integer' }),
   ...under('agents', { host: 'text', channelPort: 'integer', enrolmentPort: 'integer', serverNames: 'list' }),
   ...under('webhook', { secretRef: 'text' }),
@@ -97,15 +104,19 @@ function readConfig(r: Reading, storage: StorageConfig | null): ServerConfig | n
   for (const [name, remote] of [['repository.url', repository], ['evidence.url', evidence]] as const) if (offline) requireAllowed(r, name, remote.url, allowHosts);
   const config = {
     repository, evidence, genesis: r.digest('genesis'), dataFolder: r.path('dataFolder'),
-    keys: { decisions: r.key('keys.decisions'), evidenceCommits: r.key('keys.evidenceCommits'), agentCa: r.key('keys.agentCa') },
+    keys: {
+      decisions: r.key('keys.decisions'), evidenceCommits: r.key('keys.evidenceCommits'), agentCa: r.key('keys.agentCa'),
+      nextDecisions: r.optionalKey('keys.nextDecisions'), nextEvidenceCommits: r.optionalKey('keys.nextEvidenceCommits'),
+    },
     http: { host: r.text('http.host', '127.0.0.1'), port: r.port('http.port', 8443) },
     agents: { host: r.text('agents.host', '127.0.0.1'), channelPort: r.port('agents.channelPort', 9443), enrolmentPort: r.port('agents.enrolmentPort', 9444), serverNames: r.list('agents.serverNames', ['localhost', '127.0.0.1']) },
     webhook: { secretRef: r.reference('webhook.secretRef') },
     pollSeconds: r.integer('pollSeconds', 60, 1, 86_400), tagPollSeconds: r.integer('tagPollSeconds', 300, 1, 86_400),
     offline, allowHosts, layouts: r.folders('layouts'), secretFolders: r.list('secretFolders').map((folder) => r.absolute(folder)),
   };
-  const separate = new Set(Object.values(config.keys)).size === 3;
-  if (!separate && r.problems.length === 0) r.problem('keys', 'must be three different keys, so that one that leaks is not all of them');
+  const keys = Object.values(config.keys).filter((key) => key !== null);
+  const separate = new Set(keys).size === keys.length;
+  if (!separate && r.problems.length === 0) r.problem('keys', 'must all be different keys, so that one that leaks is not all of them');
   return storage === null || config.genesis === null ? null : { ...config, genesis: config.genesis, storage };
 }
 
@@ -205,6 +216,10 @@ class Reading {
     const value = this.required(setting);
     if (value.startsWith('env:')) return this.reference(setting) ?? value;
     return this.absolute(value.startsWith('file:') ? value.slice('file:'.length) : value);
+  }
+
+  optionalKey(setting: string): string | null {
+    return this.optional(setting) === null ? null : this.key(setting);
   }
 
   reference(setting: string): string | null {

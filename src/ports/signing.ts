@@ -8,8 +8,13 @@ export type RecordSigner = {
   sign(preAuthEncoding: Uint8Array): Uint8Array;
 };
 
+/** A key for evidence commits by the fingerprint (`SHA256:…`) that the trust root lists. */
+export type NextCommitSigner = { readonly fingerprint: string; readonly sign: CommitSigner };
+
 /** Our keys as the reconciler uses them. They are separate (T29) and may lie in different places. */
 export type Signers = {
   readonly records: RecordSigner;
   readonly commits: CommitSigner;
+  /** Keys that take over as soon as the root in force lists them: how our own keys are rotated. */
+  readonly next?: { readonly records?: RecordSigner; readonly commits?: NextCommitSigner };
 };

@@ -39,6 +39,8 @@ export class Agenda {
       this.changedKeys.add(key);
       this.#addKey(key, loaded.state);
     }
+    // Whose approvals count for a new root is said by that root: those that lie there already are looked at again.
+    if (loaded.changedKeys.some((key) => key.startsWith('TrustRoot/'))) for (const entry of documentsOf(loaded.state, 'Approval')) this.changedKeys.add(entry.key);
     for (const path of loaded.changedPaths) {
       const subject = this.#byOverride.get(path);
       if (subject !== undefined) this.subjects.add(subject);

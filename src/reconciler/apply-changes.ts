@@ -13,15 +13,16 @@ import { checkPolicy } from '../core/desired/check-policy.ts';
 import { keyIdentity } from '../core/desired/key-identity.ts';
 import type { Diagnostic } from '../core/desired/diagnostic.ts';
 import { lookupOf, unplaced } from '../core/desired/document-lookup.ts';
-import { findDocument, protectedDocuments, type DesiredState } from '../core/desired/desired-state.ts';
+import { findDocument, type DesiredState } from '../core/desired/desired-state.ts';
 import { rootOf, type LogState } from '../core/evidence/log-state.ts';
 import type { ChangeApproval, ProtectedChangePredicate } from '../core/evidence/records.ts';
-import { applyProtectedChange, changeApprover, changeTo, listFault } from '../core/trust/apply-change.ts';
+import { applyProtectedChange, changeApprover, changeTo, isTakenBack, listFault } from '../core/trust/apply-change.ts';
 import { keyRingIn, type KeyRing } from '../core/trust/key-ring.ts';
 import { isRootChange } from '../core/trust/root-change.ts';
-import { pendingChanges } from '../core/trust/pending-changes.ts';
 import { parseChanges } from './declarations.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
+import { isHere } from './rewrites.ts';
+import { reportPending } from './report-pending.ts';
 import { rootAtTip, rootKeysFor } from './root-proposal.ts';
 
 /** A signed commit that carries `Stella-Change`, and the change that it speaks of. */
@@ -38,7 +39,8 @@ const TRAILER = Buffer.from('Stella-Change: ');
  */
 export async function findChangeCommits(pass: Pass, from: CommitId | null, tips: readonly SeenTip[]): Promise<readonly ChangeCommit[]> {
   if (from === pass.tip) return [];
-  const entries = await pass.reader.log(from, pass.tip, limits.historyCommits);
+  const start = from !== null && (pass.batch.state.lastRewrite === null || (await isHere(pass.reader, from))) ? from : null;
+  const entries = await pass.reader.log(start, pass.tip, limits.historyCommits);
   const raw = await pass.reader.readCommits(entries.map((e) => e.commit));
   const found: ChangeCommit[] = [];
   for (const { commit, parents } of entries) {
@@ -186,7 +188,7 @@ async function tryChange(pass: Pass, proposal: Proposal, raw: ReadonlyMap<Digest
 function countedApprovals(pass: Pass, { digest, changes, approvals }: Proposal, artifact: (digest: Digest) => Uint8Array | undefined): readonly ChangeApproval[] {
   const { state, asOf } = pass.batch;
   const { proposerCounts } = rootOf(state).spec;
-  const own = approvals.filter((approval) => proposerCounts || approval.carrier === 'embedded');
+  const own = approvals.filter((approval) => (proposerCounts || approval.carrier === 'embedded') && !isTakenBack(pass.batch.state, digest, approval, artifact));
   // One for each ring: a person may sign the next root with the key that the old one lists and with the one that the new one lists.
   const counted = ringsFor(pass, changes).flatMap((ring) => {
     const valid = own.filter((approval) => changeApprover({ approval, digest, ring, artifact, asOf }) !== null);
@@ -249,7 +251,11 @@ async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Pro
   for (const { kind, name } of changes) {
     const key = documentKey(kind, name);
     const from = batch.state.inForce.get(key)?.tip ?? batch.state.genesisTip;
-    for (const { commit, raw } of await pass.touching.findDocument(from, pass.tip, key)) {
+    const isRewritten = batch.state.lastRewrite !== null;
+    const touching = isRewritten ? await pass.touching.findDocumentAcross(from, pass.tip, key) : await pass.touching.findDocument(from, pass.tip, key);
+    // T25: what a rewrite brought back without any commit, nobody signed.
+    if (touching.length === 0) unknown += 1;
+    for (const { commit, raw } of touching) {
       const verified = verifyCommit(raw, pass.reader.objectFormat, commit, ring);
       const holder = verified.signed ? ring.get(verified.signer.fingerprint) : undefined;
       if (holder?.principal.spec.type === 'person') people.add(holder.principal.metadata.name);
@@ -260,27 +266,3 @@ async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Pro
   const commits = [...used].map(([commit, raw]) => ({ commit, artifact: digestOfBytes(raw) })).sort((a, b) => compareText(a.commit, b.commit));
   return { found: { people: [...people].sort(compareText), unknown, commits }, raw: [...used.values()] };
 }
-
-function reportPending(pass: Pass, refused: ReadonlyMap<Digest, string>): void {
-  const { batch, loaded, conditions } = pass;
-  const tip = protectedDocuments(loaded.state).map((e) => ({ kind: e.document.kind, name: e.document.metadata.name, digest: e.digest }));
-  const unusable = new Set([...loaded.state.claims.entries()].filter(([key]) => findDocument(loaded.state, ...keyParts(key)).status === 'unusable').map(([key]) => key as DocumentKey));
-  const pending = pendingChanges(batch.state, tip, unusable);
-  if (pending.length === 0) {
-    conditions.stalled('Policy', 'declarations', null);
-    return;
-  }
-  const digest = changeDigest(batch.state.logId, pending);
-  const names = pending.map((c) => `${c.kind}/${c.name}`);
-  const why = refused.get(digest) ?? [...refused.values()][0];
-  conditions.stalled('Policy', 'declarations', {
-    reason: why === undefined ? 'ChangePending' : 'ChangeRefused',
-    message: `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}: not in force${why === undefined ? '' : ` (${why})`}; approve with: stella approve --change ${digest}`,
-  });
-}
-
-function keyParts(key: string): [ProtectedChange['kind'], string] {
-  const slash = key.indexOf('/');
-  return [key.slice(0, slash) as ProtectedChange['kind'], key.slice(slash + 1)];
-}
-

@@ -1,6 +1,8 @@
+import type { RootFault } from '../core/trust/root-change.ts';
 import type { Condition } from '../ports/ledger.ts';
 
 export type ConditionReason =
+  | RootFault['code']
   | 'Reconciled' | 'Pending' | 'TagMoved' | 'TagUnresolved' | 'RegistryFault' | 'ReleaseChanged' | 'LockFailed' | 'Declaration' | 'ChangePending' | 'ChangeRefused' | 'Rewound'
   | 'ForeignEvidence' | 'LogMissing' | 'GenesisMismatch' | 'FetchFailed' | 'PushFailed' | 'StorageUnavailable' | 'HistoryFault' | 'Waiting' | 'Refused' | 'Running' | 'Deployed' | 'Failed'
   | 'InternalError' | 'DiskFull' | 'Deprecated';

@@ -33,14 +33,15 @@ export type BatchRecord = { readonly record: EvidenceRecord; readonly envelope: 
 export class LogBatch {
   #state: LogState;
   readonly #sources: LogSources;
-  readonly #signers: Signers;
+  readonly #signers: Signers | null;
   readonly #context: { readonly commit: CommitId; readonly asOf: string; readonly engineVersion: string };
   readonly records: BatchRecord[] = [];
   readonly artifacts = new Map<Digest, Uint8Array>();
   readonly #held = new Map<Digest, Uint8Array>();
   readonly #projections = new Map<string, Uint8Array>();
 
-  constructor(state: LogState, signers: Signers, sources: LogSources, context: { commit: CommitId; asOf: string; engineVersion: string }) {
+  /** @param signers null for a rehearsal, whose records nobody signs and nobody keeps */
+  constructor(state: LogState, signers: Signers | null, sources: LogSources, context: { commit: CommitId; asOf: string; engineVersion: string }) {
     this.#state = state;
     this.#signers = signers;
     this.#sources = sources;
@@ -90,18 +91,14 @@ export class LogBatch {
 
   /** Why this server could not go on under `next`; null when it can. */
   ownKeysFault(next: DocumentOf<'TrustRoot'>): string | null {
-    return ownKeysFault(rootOf(this.#state), next, this.#signers);
+    return this.#signers === null ? null : ownKeysFault(rootOf(this.#state), next, this.#signers);
   }
 
   /** Signs and folds one record. @throws LogBatchError `RecordRefused` when our own fold refuses it: a fault of ours, nothing is pushed */
   add(body: RecordBody): EvidenceRecord {
-    // T29: a record under a key that the root in force does not list would be read by nobody.
-    const signer = recordSignerUnder(rootOf(this.#state), this.#signers);
-    if (signer === null) throw new LogBatchError('KeyNotListed', 'the trust root in force lists none of the keys that this server holds for decisions: check keys.decisions and keys.nextDecisions');
     const header = this.#header();
     const payload = recordPayload(header, body);
-    const signature = signer.sign(preAuthEncoding(IN_TOTO_PAYLOAD_TYPE, payload));
-    const envelope = assembleEnvelope(payload, [{ keyid: signer.keyId, sig: signature }]);
+    const envelope = this.#signers === null ? payload : this.#envelopeOf(payload, this.#signers);
     // What nobody could read back would end the log.
     if (envelope.length > limits.recordBytes) throw new LogBatchError('RecordTooLarge', `a record of ${envelope.length} bytes is over the limit of ${limits.recordBytes}`);
     const record: EvidenceRecord = { digest: digestOfBytes(envelope), header, ...body };
@@ -111,6 +108,13 @@ export class LogBatch {
     this.records.push({ record, envelope, payload });
     for (const { path, bytes } of projectionOf(this.#state, record)) this.#projections.set(path, bytes);
     return record;
+  }
+
+  #envelopeOf(payload: Uint8Array, signers: Signers): Uint8Array {
+    // T29: a record under a key that the root in force does not list would be read by nobody.
+    const signer = recordSignerUnder(rootOf(this.#state), signers);
+    if (signer === null) throw new LogBatchError('KeyNotListed', 'the trust root in force lists none of the keys that this server holds for decisions: check keys.decisions and keys.nextDecisions');
+    return assembleEnvelope(payload, [{ keyid: signer.keyId, sig: signer.sign(preAuthEncoding(IN_TOTO_PAYLOAD_TYPE, payload)) }]);
   }
 
   /** Everything that the commit of this batch holds. */

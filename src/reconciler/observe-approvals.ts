@@ -7,24 +7,25 @@ import { compareText } from '../core/model/names.ts';
 import { appStateOf, approvalKey, type LogState } from '../core/evidence/log-state.ts';
 import type { Observation } from '../core/evidence/records.ts';
 import { verifyDocumentSignature } from '../core/commit/document-signature.ts';
-import { keyRingIn, type KeyRing } from '../core/trust/key-ring.ts';
+import { keyRingIn, ringWith, type KeyRing } from '../core/trust/key-ring.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader } from '../ports/git-reader.ts';
 import { parseChanges } from './declarations.ts';
 import type { Pass } from './pass.ts';
+import { rootKeysFor } from './root-proposal.ts';
 
 export const APPROVAL_BRANCHES = 'refs/heads/stella/approvals/';
 
 type Observed = { readonly observation: Extract<Observation, { type: 'approval' }>; readonly bytes: Uint8Array };
 
 /** Puts approvals that the log has not seen into the batch, sorted by digest. @returns how many came from strangers */
-export function observeApprovals(pass: Pick<Pass, 'batch'>, documents: readonly DocumentOf<'Approval'>[]): number {
+export function observeApprovals(pass: Pick<Pass, 'batch'> & Partial<Pick<Pass, 'loaded'>>, documents: readonly DocumentOf<'Approval'>[]): number {
   const { batch } = pass;
   const ring = keyRingIn(batch.state, batch.openPgp);
   let strangers = 0;
   const found = new Map<string, Observed>();
   for (const document of documents) {
-    const known = observationsOf(document, ring, batch.state);
+    const known = observationsOf(document, ringFor(pass, document, ring), batch.state);
     // T31: strangers' candidates are counted only; junk does not grow the log.
     if (known === null) strangers += 1;
     else for (const one of known) found.set(approvalKey(one.observation.document, one.observation.fingerprint), one);
@@ -38,12 +39,27 @@ export function observeApprovals(pass: Pick<Pass, 'batch'>, documents: readonly 
   return strangers;
 }
 
+/** T16: about the trust root its root keys speak too, also those that only the next root lists. */
+function ringFor({ batch, loaded }: Parameters<typeof observeApprovals>[0], { spec }: DocumentOf<'Approval'>, principals: KeyRing): KeyRing {
+  const rings = spec.type !== 'change' || loaded === undefined ? [] : rootKeysFor(spec.changes ?? [], loaded.state, batch.state, batch.openPgp);
+  return rings.length === 0 ? principals : ringWith(new Map([principals, ...rings].flatMap((ring) => [...ring])), batch.openPgp);
+}
+
 /** T31: one person's junk neither fills the log nor makes a decision too large to be recorded. Nobody else's approvals are touched by it. */
 function isBeyondLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
   if (o.approves.type === 'rewrite') return isBeyondRewriteLimit(o, state, counts);
+  if (o.approves.type === 'change') return isBeyondChangeLimit(o, state, counts);
   if (o.subject === null) return false;
   const key = `${o.subject.environment}/${o.subject.application} ${o.principal} ${o.action}`;
   const before = counts.get(key) ?? inLog(o, appStateOf(state, o.subject.environment, o.subject.application).approvals, state);
+  counts.set(key, before + 1);
+  return before >= limits.approvalsPerPerson;
+}
+
+/** One change digest needs one word of a person; a second key of theirs, or a change of mind, is a few more. */
+function isBeyondChangeLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
+  const key = `${o.approves.digest} ${o.principal} ${o.action}`;
+  const before = counts.get(key) ?? inLog(o, state.changeApprovals.get(o.approves.digest) ?? [], state);
   counts.set(key, before + 1);
   return before >= limits.approvalsPerPerson;
 }

@@ -137,7 +137,7 @@ async function commitFault(reader: GitReader, tip: CommitId, eras: readonly KeyE
   const entries = await reader.log(null, tip, limits.evidenceCommits);
   const merge = entries.find((e) => e.parents.length > 1);
   if (merge !== undefined) return { code: 'ForeignEvidence', message: `${merge.commit} is a merge`, seq: null };
-  const starts = await Promise.all(eras.map((era) => (era.seq < 0 ? 0 : firstAbove(reader, entries, era.seq))));
+  const starts = await Promise.all(eras.map((era) => (era.seq < 0 ? Promise.resolve(0) : firstAbove(reader, entries, era.seq))));
   for (const [i, { keys }] of eras.entries()) {
     const own = entries.slice(starts[i], starts[i + 1]);
     for (let at = 0; at < own.length; at += limits.recordsPerRead) {

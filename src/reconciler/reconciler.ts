@@ -1,13 +1,14 @@
+import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
 import { documentDigest, documentKey, type AnyDocument, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
 import { parseInstant } from '../core/model/instant.ts';
 import { checkUnprotected } from '../core/desired/check-unprotected.ts';
 import { unplaced, type DocumentLookup, type Located } from '../core/desired/document-lookup.ts';
-import { fileDiagnostics } from '../core/desired/desired-state.ts';
+import { documentsOf, fileDiagnostics } from '../core/desired/desired-state.ts';
 import { formatDiagnostic } from '../core/desired/diagnostic.ts';
 import { parseEnvelope } from '../core/evidence/dsse.ts';
-import { allInForce, inForceOf, initialState, type LogState } from '../core/evidence/log-state.ts';
+import { allInForce, inForceOf, initialState, rootOf, type LogState } from '../core/evidence/log-state.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { EvidenceBranch } from '../ports/evidence-writer.ts';
 import type { GitReader } from '../ports/git-reader.ts';
@@ -30,7 +31,10 @@ import { LogWriter } from './log-writer.ts';
 import { LogMirror, mirrorRecord } from './mirror-log.ts';
 import { APPROVAL_BRANCHES, approvalsOnTip, observeApprovals, readApprovalBranches, type ApprovalBranch } from './observe-approvals.ts';
 import type { Pass, ResolveRegistry } from './pass.ts';
-import { evidenceCommitKeys, readEvidence, type RecordStep } from './read-evidence.ts';
+import { acceptRewrite, findRewound, isHere, reachOf, rewoundMessage, untouchedReleases, type Rewound } from './rewrites.ts';
+import { evidenceCommitKeys } from './own-keys.ts';
+import { readEvidence, type RecordStep } from './read-evidence.ts';
+import { equivocationAt } from './root-proposal.ts';
 import { TouchingCommits } from './touching-commits.ts';
 
 export type ReconcilerParts = {
@@ -39,6 +43,7 @@ export type ReconcilerParts = {
   /** Where the evidence branch lives: the same mirror, or one of its own. */
   readonly evidence: { readonly reader: GitReader; readonly remote: GitRemote; readonly branch: EvidenceBranch };
   readonly parser: DocumentParser;
+  readonly openPgp: OpenPgpVerifier;
   readonly registry: ResolveRegistry;
   readonly signers: Signers;
   readonly ledger: Ledger | null;
@@ -98,6 +103,7 @@ export class Reconciler {
   /** Tips that the log had recorded when it was read. */
   #recordedTips: readonly SeenTip[] = [];
   #tagsPolledAt = 0;
+  #wasRewound = false;
   #strangers = 0;
 
   constructor(parts: ReconcilerParts) {
@@ -135,7 +141,9 @@ export class Reconciler {
   async pass(): Promise<PassReport> {
     const before = this.#writer?.state.size ?? 0;
     try {
-      await this.#reconcile();
+      const rewound = await this.#reconcile();
+      // T25: what the rewrite does not touch went on; the branch itself is not followed.
+      if (rewound !== null) throw new Stalled('Rewound', rewound);
       this.conditions.stalled('Repository', 'declarations', null);
       return { ok: true, tip: this.#loaded?.tip ?? null, records: (this.#writer?.state.size ?? 0) - before, fault: null };
     } catch (cause) {
@@ -146,36 +154,57 @@ export class Reconciler {
     }
   }
 
-  async #reconcile(): Promise<void> {
-    const tip = await this.#fetch();
-    const writer = this.#writer ?? (await this.#openLog(tip));
+  /** @returns why the branch is not followed, null when it is */
+  async #reconcile(): Promise<string | null> {
+    const fetched = await this.#fetch();
+    const writer = this.#writer ?? (await this.#openLog(fetched));
     if (writer.isUnsure) await this.#settle(writer);
     await this.#recordOutcomes(writer);
-    const loaded = await this.#load(writer, tip);
+    const { reader, targetRef } = this.#parts;
+    const rewound = await findRewound(reader, writer.state, targetRef, fetched);
+    if (rewound !== null && !(await isHere(reader, rewound.rewrite.from))) return this.#awaitAcceptance(writer, rewound);
+    const tip = rewound?.rewrite.from ?? fetched;
+    const loaded = await this.#load(writer, tip, rewound);
+    const frozen = rewound === null ? null : { ...rewound, reach: await reachOf(this.#parts, writer.state, loaded.state, rewound.rewrite) };
     const branches = await this.#approvalBranches(writer);
     const batch = writer.begin({ commit: tip, at: this.#parts.now() });
-    const pass = this.#passOf(writer, batch, loaded, tip);
+    const pass = this.#passOf(writer, batch, loaded, { tip, frozen });
     const { again, changeCommits } = await this.#runSteps(pass, branches);
+    const missing = frozen === null ? null : await acceptRewrite(pass, frozen);
     await this.#publish(writer, batch);
     // What was not pushed was not observed: its time would not be that of the record.
     this.#changeCommits = changeCommits;
-    this.#recordedTips = [];
+    if (changeCommits !== null) this.#recordedTips = [];
     this.#agenda.schedule(writer.state, this.#agenda.subjects);
     this.#agenda.done({ releases: again });
     await this.#follow(writer, loaded);
     await this.#removeHarvested(branches, writer.state);
+    return frozen === null || missing === null ? null : rewoundMessage(frozen, missing);
   }
 
-  async #runSteps(pass: Pass, branches: readonly ApprovalBranch[]): Promise<{ readonly again: readonly DocumentKey[]; readonly changeCommits: ChangeCommits }> {
+  /** The objects of the last tip are gone: nothing can be compared, so nothing goes on but the acceptance itself (T25). */
+  async #awaitAcceptance(writer: LogWriter, rewound: Rewound): Promise<string | null> {
+    const branches = await this.#approvalBranches(writer);
+    const batch = writer.begin({ commit: rewound.rewrite.from, at: this.#parts.now() });
+    this.#strangers += observeApprovals({ batch }, branches.flatMap((b) => b.documents));
+    const frozen = { ...rewound, reach: await reachOf(this.#parts, writer.state, null, rewound.rewrite) };
+    const missing = await acceptRewrite({ batch, artifacts: this.#artifacts, evidenceTip: writer.tip }, frozen);
+    await this.#publish(writer, batch);
+    return missing === null ? null : rewoundMessage(frozen, missing);
+  }
+
+  async #runSteps(pass: Pass, branches: readonly ApprovalBranch[]): Promise<{ readonly again: readonly DocumentKey[]; readonly changeCommits: ChangeCommits | null }> {
     const { batch, tip, targetRef, conditions } = pass;
     if (batch.state.tip?.commit !== tip) batch.add({ type: 'observation', predicate: { type: 'tip', ref: targetRef, commit: tip } });
     const documents = [...approvalsOnTip(pass), ...branches.flatMap((b) => b.documents)];
     const seen = batch.records.length;
     this.#strangers += observeApprovals(pass, documents);
     this.#note(batch, seen);
-    const changeCommits = await this.#judgeChanges(pass);
-    const again = await lockReleases(pass, this.#agenda.releases);
-    if (pass.pollTags) await pollTags(pass);
+    // T25: while nobody can tell what a rewrite means for the rules, no rule changes and nothing is locked.
+    const stands = pass.frozen?.reach.everything != null;
+    const changeCommits = stands ? this.#changeCommits : await this.#judgeChanges(pass);
+    const again = stands ? [...this.#agenda.releases] : await lockReleases(pass, untouchedReleases(this.#agenda.releases, pass.frozen));
+    if (pass.pollTags && !stands) await pollTags(pass);
     this.#note(batch, seen);
     this.#agenda.addDue(parseInstant(batch.asOf) ?? 0);
     for (const subject of this.#parts.executor?.needsRenewal() ?? []) this.#agenda.subjects.add(subject);
@@ -198,12 +227,12 @@ export class Reconciler {
     return { upTo: pass.tip, found };
   }
 
-  #passOf(writer: LogWriter, batch: LogBatch, loaded: Loaded, tip: CommitId): Pass {
+  #passOf(writer: LogWriter, batch: LogBatch, loaded: Loaded, { tip, frozen }: Pick<Pass, 'tip' | 'frozen'>): Pass {
     const { reader, parser, registry, targetRef, tagPollSeconds, now } = this.#parts;
     const isPollDue = now().getTime() - this.#tagsPolledAt >= tagPollSeconds * 1000;
     if (isPollDue) this.#tagsPolledAt = now().getTime();
     return {
-      tip, targetRef, batch, reader, parser, registry, artifacts: this.#artifacts, evidenceTip: writer.tip, touching: this.#touching, conditions: this.conditions, pollTags: isPollDue,
+      tip, frozen, targetRef, batch, reader, parser, registry, artifacts: this.#artifacts, evidenceTip: writer.tip, touching: this.#touching, conditions: this.conditions, pollTags: isPollDue,
       loaded: { ...loaded, changedKeys: [...this.#agenda.changedKeys] },
     };
   }
@@ -252,7 +281,7 @@ export class Reconciler {
     const { evidence, pin, createLog, signers, author, engineVersion, now, targetRef } = this.#parts;
     const { reader, remote, branch } = evidence;
     const there = await this.#listEvidenceTip();
-    const parts = { remote, branch, signers, artifacts: this.#artifacts, author, engineVersion };
+    const parts = { remote, branch, signers, artifacts: this.#artifacts, openPgp: this.#parts.openPgp, author, engineVersion };
     if (there !== null) return this.#readLog(parts, there);
     if (!createLog) throw new Stalled('LogMissing', `there is no evidence branch ${branch.ref}; a new log is begun with: stella serve --create-log`);
     const regressed = await regressionOf(reader, await this.#memory(), null);
@@ -285,15 +314,15 @@ export class Reconciler {
     const fetched = await evidence.remote.fetch([`+${evidence.branch.ref}:${EVIDENCE}`]);
     if (!fetched.ok) throw new Stalled('FetchFailed', fetched.message);
     const steps: RecordStep[] = [];
-    const read = await readEvidence(evidence.reader, there, pin, (step) => { steps.push(step); });
+    const read = await readEvidence({ reader: evidence.reader, openPgp: this.#parts.openPgp }, there, pin, (step) => { steps.push(step); });
     if (!read.ok) throw new Stalled(read.fault.code === 'RootMissing' || read.fault.code === 'GenesisNotPinned' ? 'GenesisMismatch' : 'ForeignEvidence', `${read.fault.code}: ${read.fault.message}`);
-    if (evidenceCommitKeys(read.state).size === 0) throw new Stalled('ForeignEvidence', 'the root lists no key for evidence commits');
+    if (evidenceCommitKeys(rootOf(read.state)).size === 0) throw new Stalled('ForeignEvidence', 'the root lists no key for evidence commits');
     const regressed = await regressionOf(evidence.reader, memory, { tip: there, digestOf: (seq) => steps[seq]?.record.digest });
     if (regressed !== null) throw new Stalled('ForeignEvidence', `the evidence branch ${evidence.branch.ref} was cut back: ${regressed}; restore it from a clone`);
     // What is not pushed is no evidence: the local branch follows the remote.
     if (memory.local !== there) await evidence.branch.moveTo(memory.local, there);
     for (const { record, envelope } of steps) this.#parts.onRecord?.({ record, envelope });
-    this.#recordedTips = steps.flatMap(({ record: { header, ...body } }) => (body.type === 'observation' && body.predicate.type === 'tip' ? [{ commit: body.predicate.commit, observedAt: header.asOf }] : []));
+    this.#recordedTips = tipsSinceRewrite(steps);
     await this.#catchUpMirror(steps, read.artifacts);
     this.#writer = new LogWriter(parts, read.state, there);
     return this.#writer;
@@ -310,17 +339,19 @@ export class Reconciler {
     this.#mirror.add(missing.map((s) => mirrorRecord(s.record, s.envelope, payloadOf(s.envelope))), [...artifacts].map(([digest, bytes]) => ({ digest, bytes })));
   }
 
-  async #load(writer: LogWriter, tip: CommitId): Promise<Loaded> {
-    const { reader } = this.#parts;
-    const last = writer.state.tip?.commit;
-    // T25: nothing follows a force-push silently.
-    if (last !== undefined && last !== tip && !(await reader.isAncestor(last, tip))) {
-      throw new Stalled('Rewound', `the target branch went from ${last} to ${tip}, which does not descend from it; push the old history again`);
-    }
-    const isFirst = this.#loaded === null;
+  async #load(writer: LogWriter, tip: CommitId, rewound: Rewound | null): Promise<Loaded> {
+    const isRewritten = writer.state.lastRewrite !== null && writer.state.lastRewrite.seq > (writer.state.tip?.seq ?? -1);
+    // Commits of the history that was left no longer speak, and what they brought is observed anew.
+    if (isRewritten && rewound === null) [this.#changeCommits, this.#recordedTips] = [null, []];
+    // What stood still is looked at again, however the rewrite ended.
+    const isFirst = this.#loaded === null || isRewritten || (this.#wasRewound && rewound === null);
+    this.#wasRewound = rewound !== null;
     const loaded = await this.#declarations.load(tip);
+    // T16: two roots of one version: somebody is shown another root than others, or is meant to be. Nothing goes on until one is withdrawn.
+    const equivocation = equivocationAt(loaded.state, writer.state);
+    if (equivocation !== null) throw new Stalled('RootEquivocation', equivocation);
     if (isFirst) this.#agenda.addEverything(loaded.state, writer.state);
-    else this.#agenda.addLoaded(loaded);
+    if (this.#loaded !== null) this.#agenda.addLoaded(loaded);
     this.#mirror?.touchReleases(loaded.changedKeys.filter((key) => key.startsWith('Release/')).map((key) => key.slice('Release/'.length)));
     this.#loaded = loaded;
     return loaded;
@@ -330,7 +361,8 @@ export class Reconciler {
     const { reader, parser } = this.#parts;
     const refs = await reader.listRefs(BRANCHES);
     const branches = refs.map((r) => ({ ref: APPROVAL_BRANCHES + r.name.slice(BRANCHES.length), commit: r.id as CommitId }));
-    const fresh = this.#barren.worthReading(branches, writer.state.inForceDigests.principals);
+    const roots = this.#loaded === null ? [] : documentsOf(this.#loaded.state, 'TrustRoot').map((entry) => entry.digest);
+    const fresh = this.#barren.worthReading(branches, [writer.state.inForceDigests.principals, ...roots].join(' '));
     return fresh.length === 0 ? [] : readApprovalBranches(reader, parser, fresh);
   }
 
@@ -377,6 +409,12 @@ export class Reconciler {
       else this.#barren.add({ ref, commit });
     }
   }
+}
+
+/** Tips that descend from each other, oldest first: those after the last rewrite that was accepted. */
+function tipsSinceRewrite(steps: readonly RecordStep[]): readonly SeenTip[] {
+  const last = steps.findLastIndex(({ record }) => record.type === 'anchor');
+  return steps.slice(last + 1).flatMap(({ record: { header, ...body } }) => (body.type === 'observation' && body.predicate.type === 'tip' ? [{ commit: body.predicate.commit, observedAt: header.asOf }] : []));
 }
 
 function codeOf(cause: unknown): string {

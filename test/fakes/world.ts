@@ -88,7 +88,7 @@ async function makeServerKeys(folder: string): Promise<ServerKeys> {
 export type WorldOptions = {
   /** Further protected documents of genesis, or replacements by kind and name. */
   readonly documents?: readonly AnyDocument[];
-  readonly root?: Partial<SpecOf['TrustRoot']>;
+  readonly root?: Partial<SpecOf['TrustRoot']> | ((people: People) => Partial<SpecOf['TrustRoot']>);
   /** Files in the first commit that are no protected documents. */
   readonly files?: Readonly<Record<string, string>>;
   /** Genesis lies in the repository, but no pass has run yet. */
@@ -159,7 +159,7 @@ export class World {
         { role: 'evidence-commits', name: 'reconciler', publicKey: keys.commits.publicKey },
       ],
       quorums: { default: { people: 1, roles: [{ role: 'admin', count: 1 }] }, create: { people: 1, roles: [{ role: 'admin', count: 1 }] } },
-      proposerCounts: true, ...options.root,
+      proposerCounts: true, ...(typeof options.root === 'function' ? options.root(people) : options.root),
     });
     const files = Object.fromEntries([root, ...documents].map((d) => [pathOf(d), yamlOf(d)]));
     await repository.commit({ message: 'Begin', files: { ...files, ...options.files }, sshKey: people.alice });

@@ -23,7 +23,7 @@ describe('a configuration', () => {
       config: {
         repository: { ref: 'refs/heads/main', objectFormat: 'sha1', tokenRef: 'env:GIT_TOKEN', username: null },
         evidence: { url: 'https://git.example/deploy.git', ref: 'refs/heads/stella/evidence', tokenRef: 'env:GIT_TOKEN' },
-        dataFolder: '/etc/stella/state', keys: { decisions: '/etc/stella/keys/decisions.pem', evidenceCommits: 'env:COMMIT_KEY', agentCa: '/etc/stella/agent-ca.pem' },
+        dataFolder: '/etc/stella/state', keys: { decisions: '/etc/stella/keys/decisions.pem', evidenceCommits: 'env:COMMIT_KEY', agentCa: '/etc/stella/agent-ca.pem', nextDecisions: null, nextEvidenceCommits: null },
         http: { host: '127.0.0.1' }, agents: { host: '127.0.0.1' }, webhook: { secretRef: null }, pollSeconds: 60, tagPollSeconds: 300, offline: false, layouts: {}, secretFolders: [],
         storage: { database: { driver: 'filesystem' } },
       },

@@ -1,6 +1,7 @@
 import { createHash, sign } from 'node:crypto';
 import { concatBytes, wireString } from '../../core/commit/wire-reader.ts';
 import type { CommitSigner } from '../../ports/evidence-writer.ts';
+import type { NextCommitSigner } from '../../ports/signing.ts';
 import { signWithSshKeygen, type SshEnvironment } from '../ssh/ssh-keygen.ts';
 import { KeyError } from './key-error.ts';
 import { parseOpensshKey } from './openssh-key.ts';
@@ -32,6 +33,12 @@ export function openCommitSigner(key: CommitKey): CommitSigner {
   const { file } = key;
   if (file === null) throw new KeyError(parsed.encrypted ? 'KeyEncrypted' : 'KeyUnsupported', `${key.where} is ${parsed.encrypted ? 'encrypted' : `of type ${parsed.type}`}: use an unencrypted ed25519 key, or name a file`);
   return (payload) => signWithSshKeygen({ key: { file }, namespace: NAMESPACE, payload, environment: key.environment });
+}
+
+/** The key that is to sign evidence commits next, with the fingerprint by which the trust root says when. @throws KeyError */
+export function openNextCommitSigner(key: CommitKey): NextCommitSigner {
+  const { publicBlob } = parseOpensshKey(key.text, key.where);
+  return { fingerprint: `SHA256:${createHash('sha256').update(publicBlob).digest('base64').replace(/=+$/, '')}`, sign: openCommitSigner(key) };
 }
 
 /** Source: OpenSSH PROTOCOL.sshsig. */

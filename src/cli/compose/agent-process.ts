@@ -9,11 +9,14 @@ import { enrolAgent } from '../../adapters/grpc/enrol-client.ts';
 import { agentKeys } from '../../adapters/pki/agent-keys.ts';
 import { openStorage } from '../../adapters/postgres/storage.ts';
 import { openIdentity, storeCertificates } from '../../agent/identity.ts';
+import { Journal } from '../../agent/journal.ts';
+import { claimFolder } from '../../agent/sole-process.ts';
 import { startAgent, type RunningAgent } from '../../agent/start-agent.ts';
 import type { AgentConfig } from '../../config/agent.ts';
 import type { ServerConfig } from '../../config/server.ts';
 import { isDigest, type Digest } from '../../core/model/digest.ts';
 import { isSegment } from '../../core/model/names.ts';
+import type { SeenChange } from '../../core/order/fold-changes.ts';
 import { isAgentAuthority, proveRoot } from '../../core/order/root-chain.ts';
 import type { Platform } from '../../ports/blob-source.ts';
 import type { TargetDriver } from '../../ports/target-driver.ts';
@@ -61,12 +64,20 @@ export async function enrol(p: { readonly folder: string; readonly name: string;
   const name = p.name === '' ? (await readSettings(p.folder))?.name : p.name;
   if (name === undefined) throw new CliError('AgentNameMissing', `${p.folder} does not say which agent it belongs to.`, 'Run `stella agent keygen` first, or give --name.');
   const identity = await openIdentity(p.folder, name, agentKeys);
+  const known = (await Journal.read(join(p.folder, 'journal'))).stateFor(null).protectedChange;
+  let shown: SeenChange | null = null;
+  const openPgp = openOpenPgpVerifier();
   const enrolled = await enrolAgent({
     address: p.server, token: p.token, agent: name, privateKeyPem: identity.privateKeyPem,
-    checkAuthority: (certificate, chain) => Promise.resolve(checkAuthority(certificate, chain, p.genesis)),
-  });
+    checkAuthority: (certificate, chain) => {
+      const proof = checkAuthority(certificate, chain, { pin: p.genesis, known, openPgp });
+      shown = proof?.last ?? null;
+      return Promise.resolve(proof === null ? 'refused' : 'ok');
+    },
+  }).finally(() => openPgp.close());
   if (!enrolled.ok) throw new CliError('EnrolmentRefused', `The enrolment of ${name} was refused: ${enrolled.code}.`, REMEDIES[enrolled.code] ?? 'Look into the log of the server.', { exitCode: 1 });
   await storeCertificates(p.folder, enrolled);
+  if (shown !== null) await rememberChange(p.folder, p.genesis, shown);
   const server = `${p.server.replace(/:\d+$/, '')}:${enrolled.channelPort}`;
   await writeSettings(p.folder, { name, server, genesis: p.genesis });
   return { agent: name, server, notAfter: enrolled.notAfter };
@@ -81,11 +92,26 @@ const REMEDIES: Readonly<Record<string, string>> = {
   RequestRefused: 'The Agent document in force holds another key: run keygen in this folder, and commit what it prints.',
 };
 
-/** TRUST "What an agent proves": before it asks for anything, the pinned root must list the key of the authority. */
-function checkAuthority(certificate: Uint8Array, chain: Uint8Array, pin: Digest): 'ok' | 'refused' {
-  const proof = proveRoot(chain, pin);
+/** TRUST "What an agent proves": before it asks for anything, the root in force by the chain from the pin must list the key of the authority. */
+function checkAuthority(certificate: Uint8Array, chain: Uint8Array, p: Parameters<typeof proveRoot>[1]): { readonly last: SeenChange | null } | null {
+  const proof = proveRoot(chain, p);
   const spki = new X509Certificate(certificate).publicKey.export({ type: 'spki', format: 'der' });
-  return proof.ok && isAgentAuthority(proof.root, spki) ? 'ok' : 'refused';
+  return proof.ok && isAgentAuthority(proof.root, spki) ? proof : null;
+}
+
+/** T16: what the chain has shown is not forgotten, so that nobody shows this agent an older one later. While it runs it has its own word for that. */
+async function rememberChange(folder: string, pin: Digest, change: SeenChange): Promise<void> {
+  const free = await claimFolder(folder).catch(() => null);
+  if (free === null) return;
+  try {
+    const journal = await Journal.open(join(folder, 'journal'));
+    await journal.pinGenesis(pin);
+    const seen = journal.fold.stateFor(null).protectedChange;
+    if (seen === null || change.seq > seen.seq) await journal.append({ type: 'protected-change', ...change });
+    await journal.close();
+  } finally {
+    await free();
+  }
 }
 
 /** Runs until it is stopped. @throws CliError `AgentNotEnrolled`; AgentNotEnrolled, AgentRunsAlready, JournalError */

@@ -1,6 +1,6 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openCommitSigner } from '../../adapters/keys/commit-key.ts';
+import { openCommitSigner, openNextCommitSigner, type CommitKey } from '../../adapters/keys/commit-key.ts';
 import { KeyError } from '../../adapters/keys/key-error.ts';
 import { openRecordSigner } from '../../adapters/keys/record-key.ts';
 import { certifyAuthority, openAuthority, type AgentAuthority } from '../../adapters/pki/authority.ts';
@@ -12,10 +12,18 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** The keys for decisions and evidence commits (T29). @throws KeyError */
 export async function openSigners(keys: ServerConfig['keys'], environment: Environment): Promise<Signers> {
   const decisions = await readKey(keys.decisions, environment, 'keys.decisions');
-  const commits = await readKey(keys.evidenceCommits, environment, 'keys.evidenceCommits');
+  const nextDecisions = keys.nextDecisions === null ? null : await readKey(keys.nextDecisions, environment, 'keys.nextDecisions');
+  const commitKey = async (reference: string, setting: string): Promise<CommitKey> => {
+    const { PATH, HOME, SSH_AUTH_SOCK } = environment;
+    return { ...(await readKey(reference, environment, setting)), environment: { PATH, HOME, SSH_AUTH_SOCK } };
+  };
   return {
     records: openRecordSigner(decisions.text, decisions.where),
-    commits: openCommitSigner({ ...commits, environment: { PATH: environment['PATH'], HOME: environment['HOME'], SSH_AUTH_SOCK: environment['SSH_AUTH_SOCK'] } }),
+    commits: openCommitSigner(await commitKey(keys.evidenceCommits, 'keys.evidenceCommits')),
+    next: {
+      ...(nextDecisions === null ? {} : { records: openRecordSigner(nextDecisions.text, nextDecisions.where) }),
+      ...(keys.nextEvidenceCommits === null ? {} : { commits: openNextCommitSigner(await commitKey(keys.nextEvidenceCommits, 'keys.nextEvidenceCommits')) }),
+    },
   };
 }
 

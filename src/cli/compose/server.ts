@@ -23,7 +23,7 @@ import { CliError } from '../command.ts';
 import type { RunningServer, ServerWorld } from '../running-server.ts';
 import { AgentInventory } from './agent-inventory.ts';
 import { openControlSocket } from './control-socket.ts';
-import { findGenesisRoot, type GenesisRoot } from './genesis-root.ts';
+import { findGenesisRoot } from './genesis-root.ts';
 import { openRepositories, type Repositories } from './repositories.ts';
 import { RepositoryConditions } from './repository-conditions.ts';
 import { openAgentAuthority, openSigners } from './server-keys.ts';
@@ -63,7 +63,7 @@ async function start(config: ServerConfig, world: ServerWorld, unwinding: Unwind
   const root = await findGenesisRoot(config, repositories);
   const log = storage.of({ tenant: root.document.spec.tenant, logId: config.genesis });
   const authority = await openAgentAuthority(config, world.environment, world.now());
-  const core = await startCore({ config, world, unwinding, repositories, log, authority, root });
+  const core = await startCore({ config, world, unwinding, repositories, log, authority });
   const metrics = createMetrics({ status: () => core.loop.status, connected: () => core.agents.hub.connected(), now: world.now });
   core.listeners.push((pass) => metrics.observePass(pass));
   const http = unwinding.keep(await startApi({ config, world, storage, log, metrics, ...core }), (opened) => opened.close());
@@ -96,7 +96,6 @@ type Parts = {
   readonly repositories: Repositories;
   readonly log: LogStorage;
   readonly authority: AgentAuthority;
-  readonly root: GenesisRoot;
 };
 type Core = { readonly reconciler: Reconciler; readonly loop: ReconcileLoop; readonly agents: AgentServer; readonly listeners: ((pass: LoopPass) => void)[] };
 
@@ -105,8 +104,8 @@ async function startCore(parts: Parts): Promise<Core> {
   const { world, unwinding, repositories, log } = parts;
   const { now } = world;
   const late: { reconciler: Reconciler | null; loop: ReconcileLoop | null } = { reconciler: null, loop: null };
-  const agents = unwinding.keep(await startAgents(parts, () => late.reconciler), (server) => server.close());
   const shelf = new ProtectedChangeShelf();
+  const agents = unwinding.keep(await startAgents(parts, shelf, () => late.reconciler), (server) => server.close());
   const jobs = unwinding.keep(log.jobs({ onInterrupted: (cause) => world.log('warn', 'jobs wait', { why: messageOf(cause) }) }), (queue) => queue.stop());
   const executor = new RunExecutor({
     hub: agents.hub, runs: log.runs, jobs, now, changes: shelf, artifacts: artifactsOf(() => late.reconciler), envelope: (seq) => readEnvelope(late.reconciler, repositories, seq),
@@ -131,7 +130,7 @@ async function startCore(parts: Parts): Promise<Core> {
   return { reconciler, loop, agents, listeners };
 }
 
-async function startAgents({ config, world, log, authority, root }: Parts, reconciler: () => Reconciler | null): Promise<AgentServer> {
+async function startAgents({ config, world, log, authority }: Parts, shelf: ProtectedChangeShelf, reconciler: () => Reconciler | null): Promise<AgentServer> {
   const { host, channelPort, enrolmentPort, serverNames } = config.agents;
   const started: { server: AgentServer | null } = { server: null };
   const inventory = new AgentInventory({
@@ -145,10 +144,20 @@ async function startAgents({ config, world, log, authority, root }: Parts, recon
       if (state === null) throw new Error('the log is not read yet');
       return identityIn(state, agent);
     },
-    trustBundle: () => Promise.resolve(encodeRootChain([root.bytes])),
+    trustBundle: () => rootChainOf(shelf, reconciler),
     onInventory: (said) => inventory.note(said),
   });
   return started.server;
+}
+
+/** Every protected change with what it names: from it an agent proves the root in force, and that it lists our authority, before it enrols. */
+async function rootChainOf(shelf: ProtectedChangeShelf, reconciler: () => Reconciler | null): Promise<Uint8Array> {
+  // T12: before the log is read the root in force is not known, and an older one is not shown in its place.
+  if ((reconciler()?.state ?? null) === null) throw new Error('the log is not read yet');
+  const { envelopes, artifacts } = shelf.all();
+  const source = artifactsOf(reconciler);
+  await source.load(artifacts);
+  return encodeRootChain({ changes: envelopes, artifacts: artifacts.flatMap((digest) => source.get(digest) ?? []) });
 }
 
 async function createReconciler({ config, world, unwinding, repositories, log }: Parts, executor: RunExecutor, shelf: ProtectedChangeShelf): Promise<Reconciler> {

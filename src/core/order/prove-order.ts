@@ -25,10 +25,6 @@ import { PREVIOUS_STICKER, STICKER } from '../release/sticker.ts';
 import { decodeBundle, type OrderBundle } from './bundle.ts';
 import { foldChanges, headerFault, type SeenChange } from './fold-changes.ts';
 
-export type OrderRefusal =
-  | 'BundleMalformed' | 'GenesisNotPinned' | 'ChangeNotEntitled' | 'ChainRegressed' | 'DecisionUnsigned' | 'NotAnAllow' | 'OtherLog' | 'InForceMismatch' | 'PlanMismatch'
-  | 'PromotionDigestMismatch' | 'TargetMismatch' | 'QuorumNotMet' | 'GenerationOld' | 'AllowExpired' | 'ArtifactMissing' | 'OperationMismatch';
-
 /** What the agent remembers of one (environment, application, target). */
 export type LastOrder = { readonly generation: number; readonly promotionDigest: Digest; readonly try: number };
 export type AgentMemory = {
@@ -59,14 +55,6 @@ export type ProvenOrder = {
 };
 export type ProofResult = { readonly ok: true; readonly work: ProvenOrder } | { readonly ok: false; readonly code: OrderRefusal; readonly message: string };
 
-class Refused extends Error {
-  readonly code: OrderRefusal;
-  constructor(code: OrderRefusal, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
 /**
  * What an agent proves before it runs an order, from the pinned genesis alone. The reconciler is not believed for anything
  * that is checked here; what cannot be proven is listed in TRUST "What an agent proves, and what it cannot".
@@ -94,11 +82,11 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   if ((order.operation === 'promote' || order.operation === 'remove') && order.operation !== predicate.operation) {
     throw new Refused('OperationMismatch', `the order says ${order.operation}, the decision ${predicate.operation}`);
   }
-  const input = read<DecisionInput>(artifact, predicate.input, 'decision input');
+  const input = readShown<DecisionInput>(artifact, predicate.input, 'decision input');
   if (input.environment !== predicate.environment || input.application !== predicate.application || input.asOf !== predicate.decidedAt) {
     throw new Refused('PromotionDigestMismatch', 'the decision and its input speak of different things');
   }
-  const plan = read<Plan>(artifact, requireDigest(predicate.sources.plan), 'plan');
+  const plan = readShown<Plan>(artifact, requireDigest(predicate.sources.plan), 'plan');
   checkPlan(predicate, plan, artifact, state);
   const target = checkTarget(state, plan, predicate, order.target, p.agent);
   const clauses = checkPromotionDigest(state, predicate, input, plan);
@@ -116,22 +104,10 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   };
 }
 
-function requireDigest(value: Digest | null): Digest {
-  if (value === null) throw new Refused('NotAnAllow', 'the decision names no plan or promotion digest');
-  return value;
-}
-
-function read<T>(artifact: (d: Digest) => Uint8Array | undefined, digest: Digest, what: string): T {
-  const bytes = artifact(digest);
-  const value = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as T | undefined);
-  if (value === undefined) throw new Refused('ArtifactMissing', `${what} ${digest} did not come with the order`);
-  return value;
-}
-
 type Folded = { readonly state: LogState; readonly stateBefore: (seq: number) => LogState; readonly protectedChange: SeenChange };
 
 /** What is in force by the changes that came with the order (T13–T16). */
-function foldShown(bundle: OrderBundle, p: Params, artifact: (d: Digest) => Uint8Array | undefined): Folded {
+function foldShown(bundle: OrderBundle, p: Params, artifact: Shown): Folded {
   const folded = foldChanges(bundle.changes, { artifact, openPgp: p.openPgp, pin: p.pin, known: p.memory.protectedChange });
   if (!folded.ok) throw new Refused(folded.code, folded.message);
   if (folded.last === null) throw new Refused('ChangeNotEntitled', 'the order came without genesis');
@@ -157,7 +133,7 @@ function readAllow(bundle: OrderBundle, state: LogState, stateBefore: Folded['st
 }
 
 /** The plan is the decision's, does what the decision says, and runs what the lock names: digests, files and commands alike. */
-function checkPlan(p: PromotionDecisionPredicate, plan: Plan, artifact: (d: Digest) => Uint8Array | undefined, state: LogState): void {
+function checkPlan(p: PromotionDecisionPredicate, plan: Plan, artifact: Shown, state: LogState): void {
   if (preimageDigest(plan) !== p.sources.plan || plan.operation !== p.operation) throw new Refused('PlanMismatch', 'the plan is not that of the decision');
   const { runs } = plan;
   // A promotion of nothing would be a removal that is not called one.
@@ -168,7 +144,7 @@ function checkPlan(p: PromotionDecisionPredicate, plan: Plan, artifact: (d: Dige
   if (preimageDigest(runs) !== p.runs || runs.lock !== p.lock || runs.environment !== p.environment || runs.application !== p.application) {
     throw new Refused('PlanMismatch', 'the plan runs something else than the decision');
   }
-  const lock = read<Lock>(artifact, p.lock, 'lock');
+  const lock = readShown<Lock>(artifact, p.lock, 'lock');
   if (lock.logId !== state.logId || lock.application !== p.application || lock.release !== p.release || !runsFitLock(runs, lock)) {
     throw new Refused('PlanMismatch', 'the plan runs something else than the lock names');
   }
@@ -191,25 +167,6 @@ function checkTarget(state: LogState, plan: Plan, predicate: PromotionDecisionPr
 
 function preimageOfTarget(t: PlanTarget): Digest {
   return digestOf({ type: 'stella/plan-target/v1', name: t.name, targetType: t.type, agent: t.agent, connection: t.connection });
-}
-
-/** Recomputes the promotion digest from plan, lock and the rules in force. The plan's targets are all that are in force for it, so that no demand on one is left out (T17). */
-function checkPromotionDigest(state: LogState, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan): readonly Clause[] {
-  const environment = inForceOf(state, 'Environment', p.environment);
-  const application = inForceOf(state, 'Application', p.application);
-  if (environment === null || application === null) throw new Refused('TargetMismatch', `${p.environment} or ${p.application} is not in force`);
-  const targets = targetsFor(state, { environment: p.environment, application, type: targetTypeOf(plan.runs) });
-  if (canonicalText(targets) !== canonicalText(plan.targets)) throw new Refused('TargetMismatch', 'the plan has other targets than those in force for this environment and application');
-  const clauses = clausesFor({ minimums: rootOf(state).spec.minimums, environment, application, targets: plan.targets.map((t) => t.name) });
-  const preimage: PromotionPreimage = {
-    type: 'stella/promotion/v1', logId: state.logId, tenant: state.tenant, environment: p.environment, application: p.application,
-    generation: input.state.generation, replaces: input.state.lock, replacesRuns: input.state.runs, lock: p.lock, plan: requireDigest(p.sources.plan), rules: clauses,
-  };
-  const digest = digestOf(preimage as unknown as Preimage);
-  if (digest !== p.decision.promotionDigest || p.decision.generation !== input.state.generation + 1) {
-    throw new Refused('PromotionDigestMismatch', 'the decision allows another promotion than the one that came with it');
-  }
-  return clauses;
 }
 
 /**
@@ -239,8 +196,8 @@ function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionP
     return signersOf(document, 'stella-approval', ring).flatMap(({ fingerprint, payload }) => {
       const holder = ring.get(fingerprint);
       if (holder === undefined) return [];
-      const { action, digest: approves, expires } = document.spec;
-      return [{ principal: holder.principal.metadata.name, fingerprint, document: digest, payload, action, approves, expires: expires ?? null, observedAt }];
+      const { action, digest: approves, expires, despite } = document.spec;
+      return [{ principal: holder.principal.metadata.name, fingerprint, document: digest, payload, action, approves, expires: expires ?? null, despite: despite ?? [], observedAt }];
     });
   });
   const judged = judgeApprovals({
@@ -256,8 +213,8 @@ function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionP
 }
 
 /** The Promotion whose requester was excluded: one that asks for another release or place would show another requester. */
-function promotionOf(p: PromotionDecisionPredicate, artifact: (d: Digest) => Uint8Array | undefined): DocumentOf<'Promotion'> {
-  const promotion = read<AnyDocument>(artifact, p.sources.promotion, 'promotion');
+function promotionOf(p: PromotionDecisionPredicate, artifact: Shown): DocumentOf<'Promotion'> {
+  const promotion = readShown<AnyDocument>(artifact, p.sources.promotion, 'promotion');
   const asks = promotion.kind === 'Promotion' && promotion.metadata.name === `${p.environment}/${p.application}` && (promotion.spec.release ?? null) === p.release;
   if (!asks || (promotion.spec.state === 'absent') !== (p.operation === 'remove')) throw new Refused('PromotionDigestMismatch', 'the promotion that came with the order asks for something else');
   return promotion;
@@ -278,10 +235,10 @@ function checkFreshness(p: PromotionDecisionPredicate, bundle: OrderBundle, para
 }
 
 /** A promotion runs its plan; a fallback runs exactly what the promotion digest names as replaced (T28); a removal runs nothing. */
-function runsOf(bundle: OrderBundle, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan, artifact: (d: Digest) => Uint8Array | undefined): Runs | null {
+function runsOf(bundle: OrderBundle, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan, artifact: Shown): Runs | null {
   if (bundle.order.operation !== 'fall-back') return plan.runs;
   if (input.state.runs === null) return null;
-  const runs = read<Runs>(artifact, input.state.runs, 'what ran before');
+  const runs = readShown<Runs>(artifact, input.state.runs, 'what ran before');
   if (preimageDigest(runs) !== input.state.runs || runs.lock !== input.state.lock || runs.environment !== p.environment || runs.application !== p.application) {
     throw new Refused('PlanMismatch', 'the fallback is not what ran before');
   }
@@ -289,7 +246,7 @@ function runsOf(bundle: OrderBundle, p: PromotionDecisionPredicate, input: Decis
 }
 
 /** The sticker that the decision's record names for this operation; it went into the log with the decision. */
-function stickerOf(p: PromotionDecisionPredicate, operation: ProvenOrder['operation'], artifact: (d: Digest) => Uint8Array | undefined): Uint8Array | null {
+function stickerOf(p: PromotionDecisionPredicate, operation: ProvenOrder['operation'], artifact: Shown): Uint8Array | null {
   const named = p.artifacts.find((a) => a.name === (operation === 'fall-back' ? PREVIOUS_STICKER : STICKER));
   if (named === undefined) {
     if (operation === 'promote' || operation === 'health-check') throw new Refused('ArtifactMissing', `the decision names no ${STICKER}`);

@@ -1,34 +1,58 @@
 import { createPublicKey } from 'node:crypto';
+import type { OpenPgpVerifier } from '../commit/openpgp.ts';
 import { decodeBase64, encodeBase64 } from '../model/base64.ts';
 import { canonicalBytes, parseCanonicalJson } from '../model/canonical-json.ts';
 import { digestOfBytes, type Digest } from '../model/digest.ts';
-import { documentDigest, type DocumentOf } from '../model/documents.ts';
+import type { DocumentOf } from '../model/documents.ts';
+import { rootOf } from '../evidence/log-state.ts';
+import { foldChanges, type ChangesFault, type SeenChange } from './fold-changes.ts';
 
 export type RootProof =
-  | { readonly ok: true; readonly root: DocumentOf<'TrustRoot'> }
-  | { readonly ok: false; readonly code: 'ChainMalformed' | 'GenesisNotPinned' | 'RootChangeUnsupported'; readonly message: string };
+  | { readonly ok: true; readonly root: DocumentOf<'TrustRoot'>; /** To be remembered; null where the log had not begun. */ readonly last: SeenChange | null }
+  | { readonly ok: false; readonly code: 'ChainMalformed' | ChangesFault['code']; readonly message: string };
 
-/** The chain of trust roots from genesis on, as an agent gets it before it enrols. @param roots preimages of the documents, oldest first */
-export function encodeRootChain(roots: readonly Uint8Array[]): Uint8Array {
-  return canonicalBytes({ type: 'stella/root-chain/v1', roots: roots.map(encodeBase64) });
+/** Everything that proves which trust root is in force. */
+export type RootChain = {
+  /** Envelope files of every protected change, from genesis on; none while the log has not begun. */
+  readonly changes: readonly Uint8Array[];
+  /** The pinned genesis root, and the documents and approvals that the changes name. */
+  readonly artifacts: readonly Uint8Array[];
+};
+
+/** The chain of trust roots as an agent gets it before it enrols. */
+export function encodeRootChain({ changes, artifacts }: RootChain): Uint8Array {
+  return canonicalBytes({ type: 'stella/root-chain/v1', changes: changes.map(encodeBase64), artifacts: artifacts.map(encodeBase64) });
 }
 
 /**
- * The root in force by the chain, from the pin alone (T13): nothing of what a server says is believed.
- * @param pin log id that was pinned out of band
+ * The root in force by the chain, from the pin alone (T13, T16): nothing of what a server says is believed. That no later root was withheld cannot be
+ * shown; whoever has seen a later one refuses an earlier one.
+ * @param p.pin log id that was pinned out of band @param p.known the last change that was accepted before
  */
-export function proveRoot(bytes: Uint8Array, pin: Digest): RootProof {
-  const value = parseCanonicalJson(bytes) as { readonly type?: unknown; readonly roots?: unknown } | undefined;
-  const texts = value?.type === 'stella/root-chain/v1' && Array.isArray(value.roots) ? value.roots : [];
-  const roots = texts.map((text: unknown) => (typeof text === 'string' ? decodeBase64(text) : null));
-  const [genesis] = roots;
-  if (genesis === undefined || genesis === null) return { ok: false, code: 'ChainMalformed', message: 'the chain of trust roots cannot be read' };
-  if (digestOfBytes(genesis) !== pin) return { ok: false, code: 'GenesisNotPinned', message: 'the chain does not begin with the pinned genesis root' };
-  // T16: a later root needs the threshold of both; until roots can change, another one proves nothing.
-  if (roots.length > 1) return { ok: false, code: 'RootChangeUnsupported', message: 'this version cannot prove a root after genesis' };
-  const root = parseCanonicalJson(genesis) as DocumentOf<'TrustRoot'> | undefined;
-  if (root?.kind !== 'TrustRoot' || documentDigest(root) !== pin) return { ok: false, code: 'ChainMalformed', message: 'the pinned document is no trust root' };
-  return { ok: true, root };
+export function proveRoot(bytes: Uint8Array, p: { readonly pin: Digest; readonly known: SeenChange | null; readonly openPgp: OpenPgpVerifier }): RootProof {
+  try {
+    const value = parseCanonicalJson(bytes) as { readonly type?: unknown; readonly changes?: unknown; readonly artifacts?: unknown } | undefined;
+    const changes = value?.type === 'stella/root-chain/v1' ? decodeAll(value.changes) : null;
+    const artifacts = decodeAll(value?.artifacts);
+    if (changes === null || artifacts === null) return malformed('it is no chain of trust roots');
+    // Kept under the digest that we compute ourselves.
+    const byDigest = new Map(artifacts.map((artifact) => [digestOfBytes(artifact), artifact]));
+    const folded = foldChanges(changes, { ...p, artifact: (digest) => byDigest.get(digest) });
+    return folded.ok ? { ok: true, root: rootOf(folded.state), last: folded.last } : folded;
+  } catch (cause) {
+    // A member of an unexpected shape: refuse, whatever it was (T12).
+    return malformed(String(cause));
+  }
+}
+
+function malformed(why: string): RootProof {
+  return { ok: false, code: 'ChainMalformed', message: `the chain of trust roots cannot be read: ${why}` };
+}
+
+function decodeAll(value: unknown): readonly Uint8Array[] | null {
+  if (!Array.isArray(value)) return null;
+  const bytes = value.map((text: unknown) => (typeof text === 'string' ? decodeBase64(text) : null));
+  return bytes.every((b): b is Uint8Array => b !== null) ? bytes : null;
 }
 
 /** Whether the root lists this key for the agents' authority (T29). @param spki DER */

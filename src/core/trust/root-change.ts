@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { parseSshPublicKey } from '../commit/ssh-key.ts';
 import { demandOf } from '../decision/match-roles.ts';
 import type { Digest } from '../model/digest.ts';
+import { compareText } from '../model/names.ts';
 import type { DocumentOf, ProtectedChange, ServiceRole, TrustRootSpec } from '../model/documents.ts';
 import { keyName, keyRingOf, ringWith, type KeyHolder, type KeyRing, type OpenPgpSources } from './key-ring.ts';
 
@@ -91,6 +92,11 @@ export function rootKeyRing(root: DocumentOf<'TrustRoot'>, principals: readonly 
     ring.set(fingerprint, { principal, key: owners[0]?.keys.get(fingerprint)?.key ?? key, openPgp });
   }
   return ringWith(ring, sources.openPgp);
+}
+
+/** The people who hold the keys of a ring, sorted. */
+export function rootHolders(ring: KeyRing): readonly string[] {
+  return [...new Set([...ring.values()].map(({ principal }) => principal.metadata.name))].sort(compareText);
 }
 
 /** T16: whether these people are enough for this root; people are counted, not keys. A threshold below one is none (T10). */
