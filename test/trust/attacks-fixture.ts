@@ -3,21 +3,22 @@ import { artifactPath } from '../../src/core/evidence/layout.ts';
 import { appStateOf, type AppState } from '../../src/core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../../src/core/evidence/records.ts';
 import type { Digest } from '../../src/core/model/digest.ts';
-import { documentDigest, type AnyDocument, type DocumentOf, type Kind, type ProtectedChange, type SpecOf } from '../../src/core/model/documents.ts';
+import { documentDigest, documentPreimage, type AnyDocument, type DocumentOf, type Kind, type ProtectedChange, type SpecOf } from '../../src/core/model/documents.ts';
 import { changeDigest } from '../../src/core/model/preimages.ts';
 import { changeTo } from '../../src/core/trust/apply-change.ts';
 import type { Reconciler } from '../../src/reconciler/reconciler.ts';
 import type { RecordStep } from '../../src/reconciler/read-evidence.ts';
-import type { SshKey } from '../fakes/git-repository.ts';
+import { signWithSsh, type SshKey } from '../fakes/git-repository.ts';
 import { doc, World, type WorldOptions } from '../fakes/world.ts';
 import type { Verdict } from './attack.ts';
 
 export type Decided = PromotionDecisionPredicate;
 export type Executed = World['executor']['executed'];
 
-/** A world that remembers the last decision about each environment and what was executed where. */
+/** A world that remembers the last decision about each environment and what was executed where. The application is `shop` unless another is named. */
 export class Stage {
   readonly world: World;
+  /** By environment for `shop`, by `<environment>/<application>` for others. */
   readonly decisions = new Map<string, Decided>();
 
   private constructor(world: World) {
@@ -34,7 +35,7 @@ export class Stage {
 
   reconciler(): Promise<Reconciler> {
     const onRecord = ({ record }: Pick<RecordStep, 'record'>): void => {
-      if (record.type === 'promotion-decision') this.decisions.set(record.predicate.environment, record.predicate);
+      if (record.type === 'promotion-decision') this.decisions.set(placeOf(record.predicate.environment, record.predicate.application), record.predicate);
     };
     return this.world.reconciler({ onRecord });
   }
@@ -66,18 +67,18 @@ export class Stage {
     return conditions.all().find((c) => c.kind === 'Policy')?.message ?? '';
   }
 
-  app(environment: string): Promise<AppState> {
-    return this.world.state().then((state) => appStateOf(state, environment, 'shop'));
+  app(environment: string, application = 'shop'): Promise<AppState> {
+    return this.world.state().then((state) => appStateOf(state, environment, application));
   }
 
-  decision(environment: string): Decided['decision'] {
-    const found = this.decisions.get(environment);
+  decision(environment: string, application = 'shop'): Decided['decision'] {
+    const found = this.decisions.get(placeOf(environment, application));
     if (found === undefined) throw new Error(`nothing was decided about ${environment}`);
     return found.decision;
   }
 
-  digest(environment: string): Digest {
-    const { promotionDigest } = this.decision(environment);
+  digest(environment: string, application = 'shop'): Digest {
+    const { promotionDigest } = this.decision(environment, application);
     if (promotionDigest === null) throw new Error(`${environment} has no promotion digest`);
     return promotionDigest;
   }
@@ -87,9 +88,9 @@ export class Stage {
   }
 
   /** Whether this release was allowed and ran. Codes: of the last decision there, and of the approvals that it did not count. */
-  async verdict(environment: string, release: string): Promise<Verdict> {
-    const { decision, input } = this.decisions.get(environment) ?? { decision: { reasons: [] }, input: null };
-    const app = await this.app(environment);
+  async verdict(environment: string, release: string, application = 'shop'): Promise<Verdict> {
+    const { decision, input } = this.decisions.get(placeOf(environment, application)) ?? { decision: { reasons: [] }, input: null };
+    const app = await this.app(environment, application);
     const rejected = input === null ? [] : (await this.artifact<DecisionInput>(input)).rejected;
     return { accepted: app.release === release && app.clean, codes: [...decision.reasons, ...rejected.map(({ code }) => code)], executed: this.executed(environment, release) };
   }
@@ -117,7 +118,14 @@ export class Stage {
   }
 
   promotionApproval(by: SshKey, environment: string, more: Partial<SpecOf['Approval']> = {}): Promise<DocumentOf<'Approval'>> {
-    return this.world.approval(by, { type: 'promotion', environment, application: 'shop', digest: this.digest(environment), ...more });
+    const { application = 'shop' } = more;
+    return this.world.approval(by, { type: 'promotion', environment, application, digest: more.digest ?? this.digest(environment, application), ...more });
+  }
+
+  /** The same document with one signature of each key. */
+  async signedApproval(document: DocumentOf<'Approval'>, keys: readonly SshKey[]): Promise<DocumentOf<'Approval'>> {
+    const preimage = documentPreimage(document);
+    return { ...document, signatures: await Promise.all(keys.map(async (key) => ({ format: 'sshsig' as const, signature: await signWithSsh(key, preimage, 'stella-approval') }))) };
   }
 
   close(): Promise<void> {
@@ -125,6 +133,7 @@ export class Stage {
   }
 }
 
+const placeOf = (environment: string, application: string): string => (application === 'shop' ? environment : `${environment}/${application}`);
 export const releaseOf = (version: string, tag = version): DocumentOf<'Release'> => doc('Release', `shop/${version}`, { components: { api: { tag } } });
 export const personOf = (name: string, keys: readonly SshKey[], roles: readonly string[], more: Partial<SpecOf['Principal']> = {}): DocumentOf<'Principal'> =>
   doc('Principal', name, { type: 'person', keys: keys.map((key) => ({ key: key.publicKey, status: 'active' })), ...(roles.length === 0 ? {} : { roles: roles.map((role) => ({ role })) }), ...more });
