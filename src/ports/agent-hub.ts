@@ -21,6 +21,8 @@ export type OutgoingOrder = { readonly digest: Digest; readonly target: string; 
 export type DispatchOptions = {
   /** Ends the waiting and withdraws the order if it has not begun. An order that has begun runs to its end on the agent. */
   readonly signal?: AbortSignal;
+  /** The order goes out on a stream: from now on the agent may have it. Until then `signal` takes it back without a trace. */
+  readonly onSent?: () => void;
   /** Lines of progress, for people; not evidence. */
   readonly onProgress?: (lines: readonly string[]) => void;
 };

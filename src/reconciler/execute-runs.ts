@@ -151,7 +151,7 @@ export class RunExecutor {
     const { environment, application, openRun } = app;
     const { operation, promotionDigest, generation, decision, notAfter } = openRun;
     const plan = await this.#plan(openRun);
-    const state = startRun({ plan, promotionDigest, generation, decision: decision.digest, notAfter, replaces: app.lock });
+    const state = startRun({ plan, promotionDigest, generation, decision: decision.digest, decidedSeq: decision.seq, notAfter, replaces: app.lock });
     const openedAt = this.#world.now().toISOString();
     const wanted = { environment, application, operation, promotionDigest, generation, decision, state: state as unknown as JsonObject, openedAt };
     const created = await this.#world.runs.createRun(wanted);

@@ -34,6 +34,8 @@ export type Dispatch = {
   readonly resumed: boolean;
   /** Fires when this process stops performing the run. */
   readonly closing: AbortSignal;
+  /** Fires when the run wants the order no more: what no agent has got by then is taken back. */
+  readonly outdated: AbortSignal;
   readonly onProgress: (lines: readonly string[]) => void;
 };
 
@@ -59,6 +61,43 @@ export function identityIn(state: LogState, agent: string): Uint8Array | null {
   }
 }
 
+/** An order that the run wants no more is taken back as long as no agent has it. */
+class Leash {
+  readonly #outdated: AbortSignal;
+  readonly #withdraw = new AbortController();
+  #isOut: boolean;
+
+  /** An order that may have been sent before is out for good. */
+  constructor({ outdated, resumed }: Pick<Dispatch, 'outdated' | 'resumed'>) {
+    this.#outdated = outdated;
+    this.#isOut = resumed;
+    outdated.addEventListener('abort', () => this.#pull(), { once: true });
+    this.#pull();
+  }
+
+  /** Fires once the order is taken back. */
+  get withdrawn(): AbortSignal {
+    return this.#withdraw.signal;
+  }
+
+  readonly letGo = (): void => {
+    this.#isOut = true;
+  };
+
+  /** The agent has said that it did not take the order. */
+  takeBack(): void {
+    this.#isOut = false;
+    this.#pull();
+  }
+
+  #pull(): void {
+    if (this.#outdated.aborted && !this.#isOut) this.#withdraw.abort();
+  }
+}
+
+/** An agent that holds as many orders as it can has not begun this one: it is asked again, and may take it then. */
+const BUSY = 'TooManyOrders';
+
 /**
  * Sends one order and waits for its receipt until the deadline. Storage or agents that are away are tried again; what cannot get better is
  * an answer of its own.
@@ -70,20 +109,27 @@ export async function dispatchOrder(world: DispatchWorld, d: Dispatch): Promise<
   const from = world.now().getTime();
   const endsAt = Math.max(parseInstant(d.command.deadline) ?? from, d.resumed ? from + RESUMED_SECONDS * 1000 : 0);
   let mayHaveBegun = d.resumed;
+  const leash = new Leash(d);
   for (const pause = new Pause(); ; ) {
     const leftMs = Math.min(Math.max(endsAt - world.now().getTime(), 0), LONGEST_TIMER_MS);
-    const signal = AbortSignal.any([d.closing, AbortSignal.timeout(leftMs)]);
+    const signal = AbortSignal.any([d.closing, leash.withdrawn, AbortSignal.timeout(leftMs)]);
     try {
+      if (leash.withdrawn.aborted) return { type: 'withdrawn', at: world.now().toISOString(), target: d.command.target, try: d.command.try };
       const stored = d.resumed ? await storedReceipt(world, d.run, digest) : null;
       if (stored !== null) return receive(world, d, digest, stored);
       const built = await buildBundle(order, d.allow, world.sources);
       if (!built.ok) return errored(world, d, built.code, built.message, mayHaveBegun);
       await world.runs.recordOrder({ run: d.run, digest, order, agent: d.command.agent, sentAt: world.now().toISOString() });
-      const envelope = await world.hub.dispatch(d.command.agent, { digest, target: order.target, bundle: built.bundle }, { signal, onProgress: d.onProgress });
-      mayHaveBegun = true;
-      return await keepReceipt(world, d, digest, envelope);
+      const envelope = await world.hub.dispatch(d.command.agent, { digest, target: order.target, bundle: built.bundle }, { signal, onSent: leash.letGo, onProgress: d.onProgress });
+      const event = receive(world, d, digest, envelope);
+      if (event.code !== BUSY || world.now().getTime() >= endsAt) {
+        mayHaveBegun = true;
+        return await keepReceipt(world, d, digest, envelope);
+      }
+      leash.takeBack();
     } catch (cause) {
       if (d.closing.aborted) return null;
+      if (leash.withdrawn.aborted) continue;
       const refused = cause instanceof AgentHubError && cause.disposition === 'stall';
       if (refused) return errored(world, d, cause.code, cause.message, mayHaveBegun);
       mayHaveBegun ||= cause instanceof AgentHubError;

@@ -23,6 +23,8 @@ export type PerformerWorld = DispatchWorld & {
   readonly onProgress: (progress: RunProgress) => void;
 };
 
+type Dispatching = { readonly command: Extract<Command, { type: 'dispatch' }>; readonly outdated: AbortController };
+
 /** Name of the job that ends a wait; its payload names the run and the order after which it waits. */
 export const WAIT_JOB = 'run-wait-over';
 
@@ -36,6 +38,7 @@ export class RunPerformer {
   readonly #allows = new Map<Digest, number>();
   readonly #performed = new Set<string>();
   readonly #underWay = new Set<Promise<void>>();
+  readonly #dispatching = new Set<Dispatching>();
   #run: Run;
   #state: RunState;
   #isResumed: boolean;
@@ -85,7 +88,7 @@ export class RunPerformer {
 
   renew(allow: Allow, notAfter: string): Promise<void> {
     this.#allows.set(allow.digest, allow.seq);
-    return this.#feed({ type: 'renewed', at: this.#at(), decision: allow.digest, notAfter }, { seq: allow.seq });
+    return this.#feed({ type: 'renewed', at: this.#at(), decision: allow.digest, seq: allow.seq, notAfter });
   }
 
   waitOver(wait: { readonly target: string; readonly try: number; readonly until: string }): Promise<void> {
@@ -104,19 +107,18 @@ export class RunPerformer {
     return this.#world.now().toISOString();
   }
 
-  /** @param noted kept with the event for whoever takes the run up again */
-  #feed(event: RunEvent, noted: JsonObject = {}): Promise<void> {
-    this.#tail = this.#tail.then(() => this.#untilDone(() => this.#advance(event, noted)));
+  #feed(event: RunEvent): Promise<void> {
+    this.#tail = this.#tail.then(() => this.#untilDone(() => this.#advance(event)));
     return this.#tail;
   }
 
-  async #advance(event: RunEvent, noted: JsonObject): Promise<void> {
+  async #advance(event: RunEvent): Promise<void> {
     for (;;) {
       const { run: next } = advance(this.#state, event);
       if (next === this.#state) return this.#perform();
       const { at } = event;
       const n = this.#run.n + 1;
-      const transition = { n, event: { ...event, ...noted } as unknown as JsonObject, state: next as unknown as JsonObject, at, ends: next.end !== null };
+      const transition = { n, event: event as unknown as JsonObject, state: next as unknown as JsonObject, at, ends: next.end !== null };
       const stored = await this.#world.runs.appendTransition(this.#run.id, transition);
       if (!stored.ok) {
         await this.#reload();
@@ -147,6 +149,7 @@ export class RunPerformer {
   }
 
   #perform(): void {
+    for (const { command, outdated } of this.#dispatching) if (isOutdated(command, this.#state)) outdated.abort();
     for (const command of outstandingCommands(this.#state)) {
       if (this.#closing.signal.aborted || this.#performed.has(command.key)) continue;
       this.#performed.add(command.key);
@@ -171,10 +174,13 @@ export class RunPerformer {
   async #dispatch(command: Extract<Command, { type: 'dispatch' }>): Promise<void> {
     const { environment, application, id, operation } = this.#run;
     const { target, decision } = command;
+    const dispatching = { command, outdated: new AbortController() };
+    this.#dispatching.add(dispatching);
     const event = await dispatchOrder(this.#world, {
-      run: id, operation, command, allow: this.#allow(decision), resumed: this.#isResumed, closing: this.#closing.signal,
+      run: id, operation, command, allow: this.#allow(decision), resumed: this.#isResumed, closing: this.#closing.signal, outdated: dispatching.outdated.signal,
       onProgress: (lines) => this.#world.onProgress({ environment, application, target, lines }),
     });
+    this.#dispatching.delete(dispatching);
     if (event !== null) await this.#feed(event);
   }
 
@@ -205,6 +211,11 @@ export class RunPerformer {
       }
     }
   }
+}
+
+/** T23: what has not reached an agent yet does not go out any more once the run stops or its allow was replaced. Going back is never called off. */
+function isOutdated({ operation, decision }: Dispatching['command'], { phase, decision: now }: RunState): boolean {
+  return operation !== 'fall-back' && (phase !== 'Running' || decision !== now);
 }
 
 function stateOf(run: Run): RunState {

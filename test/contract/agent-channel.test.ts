@@ -217,6 +217,22 @@ describe('dispatching', () => {
     expect(Buffer.from(await receipt).toString()).toBe('from the journal');
   });
 
+  it('takes back without a trace what has not gone out, and says when it goes', async () => {
+    const server = await startServer(scratch);
+    const agent = await enrolledAgent(scratch, server, 'anna');
+    const sent: string[] = [];
+    const takenBack = new AbortController();
+    const first = server.hub.dispatch('anna', orderFor({ target: 'web-1', generation: 1 }), { signal: takenBack.signal, onSent: () => sent.push('first') });
+    const second = server.hub.dispatch('anna', orderFor({ target: 'web-1', generation: 2 }), { onSent: () => sent.push('second') });
+    takenBack.abort();
+    await expect(first).rejects.toMatchObject({ code: 'DispatchAborted' });
+    const { link, orders } = linkOf(server, agent);
+    await eventually(() => orders.length > 0);
+    link.send({ case: 'receipt', orderDigest: orderFor({ target: 'web-1', generation: 2 }).digest, envelope: Buffer.from('signed') });
+    await second;
+    expect([sent, orders.map(({ digest }) => digest)]).toEqual([['second'], [orderFor({ target: 'web-1', generation: 2 }).digest]]);
+  });
+
   it('gives everybody who waits for one order the one receipt, and sends it once', async () => {
     const server = await startServer(scratch);
     const { link, orders } = linkOf(server, await enrolledAgent(scratch, server, 'anna'));

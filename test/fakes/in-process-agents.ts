@@ -57,11 +57,22 @@ export class InProcessHub implements AgentHub {
   readonly agents = new Map<string, OrderRunner>();
   /** Every order that was handed in, first to last; the same one may stand here twice. */
   readonly sent: (OutgoingOrder & { readonly agent: string })[] = [];
+  /** Orders for agents that are away. */
+  readonly #waiting: { readonly agent: string; readonly deliver: (runner: OrderRunner) => void }[] = [];
   /** What a wire in the wrong hands makes of an order. */
   tamper: (order: OutgoingOrder) => OutgoingOrder = (order) => order;
 
   connected(): readonly AgentPresence[] {
     return [];
+  }
+
+  /** An agent that was away connects. */
+  come(agent: string, runner: OrderRunner): void {
+    this.agents.set(agent, runner);
+    for (const waiting of this.#waiting.splice(0)) {
+      if (waiting.agent === agent) waiting.deliver(runner);
+      else this.#waiting.push(waiting);
+    }
   }
 
   async dispatch(agent: string, order: OutgoingOrder, options: DispatchOptions = {}): Promise<Uint8Array> {
@@ -70,10 +81,16 @@ export class InProcessHub implements AgentHub {
     if (signal?.aborted === true) throw aborted();
     this.sent.push({ ...order, agent });
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
-    const runner = this.agents.get(agent);
-    signal?.addEventListener('abort', () => (runner?.withdraw(order.digest), reject(aborted())), { once: true });
-    // An agent that is away, or an order that was withdrawn, gives no receipt.
-    runner?.run(this.tamper(order), (line) => options.onProgress?.([line])).then((receipt) => (receipt === null ? undefined : resolve(receipt)), () => undefined);
+    const deliver = (runner: OrderRunner): void => {
+      if (signal?.aborted === true) return;
+      options.onSent?.();
+      // An order that was withdrawn gives no receipt.
+      runner.run(this.tamper(order), (line) => options.onProgress?.([line])).then((receipt) => (receipt === null ? undefined : resolve(receipt)), () => undefined);
+    };
+    const here = this.agents.get(agent);
+    signal?.addEventListener('abort', () => (this.agents.get(agent)?.withdraw(order.digest), reject(aborted())), { once: true });
+    if (here === undefined) this.#waiting.push({ agent, deliver });
+    else deliver(here);
     return promise;
   }
 

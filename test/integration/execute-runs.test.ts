@@ -2,7 +2,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
 import { decodeBundle, encodeBundle } from '../../src/core/order/bundle.ts';
 import { verifyReceipt } from '../../src/core/order/receipt.ts';
-import type { AnyDocument, WorkflowSpec } from '../../src/core/model/documents.ts';
+import { inForceOf } from '../../src/core/evidence/log-state.ts';
+import type { AnyDocument, SpecOf, WorkflowSpec } from '../../src/core/model/documents.ts';
+import { limits } from '../../src/core/model/limits.ts';
 import type { FinishedRun } from '../../src/reconciler/run-outcome.ts';
 import { eventually, Scratch } from '../contract/agent-fixture.ts';
 import type { RecordingDriver } from '../fakes/in-process-agents.ts';
@@ -35,6 +37,14 @@ function hold(driver: RecordingDriver): { readonly begun: Promise<void>; readonl
     await gate.promise;
   };
   return { begun: begun.promise, release: () => gate.resolve() };
+}
+
+/** The agent goes away. @returns what comes back */
+function leave(hub: Stage['hub']): NonNullable<ReturnType<Stage['hub']['agents']['get']>> {
+  const runner = hub.agents.get('anna');
+  if (runner === undefined) throw new Error('anna is away already');
+  hub.agents.delete('anna');
+  return runner;
 }
 
 const failed = (rolledBack: boolean) => ({ result: 'Failed', code: 'CommandFailed', message: 'the command said no', running: [], rolledBack }) as const;
@@ -293,5 +303,94 @@ describe('an allow that lapses while its run is open', () => {
     expect([after.executor.needsRenewal(), hub.sent]).toEqual([[SUBJECT_KEY], []]);
     await log.decide();
     expect((await runToEnd(log, after)).predicate.result).toBe('Succeeded');
+  });
+
+  it('with an agent that was away all the time is decided again, and the agent gets the order under the new allow', async () => {
+    const { log, hub, agent, startExecutor } = await openStage(scratch, { allowSeconds: 60, workflow: onlyDeploy() });
+    const first = await log.allow('1.0.0');
+    const runner = leave(hub);
+    const server = await startExecutor();
+    await server.executor.sync(log.state);
+    await eventually(() => hub.sent.length > 0);
+    log.after(60 + limits.clockSkewSeconds + 1);
+    hub.come('anna', runner);
+    await eventually(() => server.executor.needsRenewal().length > 0);
+    expect(agent.driver.actions).toEqual([]);
+    const renewed = await log.decide();
+    expect(renewed.decision).toMatchObject({ outcome: 'allow', promotionDigest: first.decision.promotionDigest, generation: first.decision.generation });
+    const { predicate } = await runToEnd(log, server);
+    expect(predicate).toMatchObject({ result: 'Succeeded', generation: 1, steps: [{ targets: [{ code: 'Applied', try: 2 }] }] });
+    expect(hub.orders()).toEqual(['promote web-1 1', 'promote web-1 2']);
+    expect(agent.driver.actions).toEqual(['apply web-1 1.0.0']);
+  });
+
+  it('and is an allow no more when it is decided again ends the run, and the agent that was away runs nothing', async () => {
+    const { log, hub, agent, startExecutor } = await openStage(scratch, { allowSeconds: 60, workflow: onlyDeploy() });
+    await log.allow('1.0.0');
+    const runner = leave(hub);
+    const server = await startExecutor();
+    await server.executor.sync(log.state);
+    await eventually(() => hub.sent.length > 0);
+    log.after(60 + limits.clockSkewSeconds + 1);
+    hub.come('anna', runner);
+    await eventually(() => server.executor.needsRenewal().length > 0);
+    await log.change(documentOf('Freeze', 'stop', { reason: 'an incident' }) as unknown as AnyDocument);
+    await log.decide();
+    expect((await runToEnd(log, server)).predicate).toMatchObject({ result: 'Aborted', reason: 'Stopped' });
+    expect(agent.driver.actions).toEqual([]);
+  });
+});
+
+describe('an order', () => {
+  it('that an agent is too busy for is sent again until it is taken', async () => {
+    const { log, hub, agent, startExecutor } = await openStage(scratch, { workflow: onlyDeploy() });
+    await log.allow('1.0.0');
+    const codes: string[] = [];
+    // The queue is full in the moment in which the first order arrives.
+    hub.tamper = (order) => {
+      const fill = codes.length === 0 ? limits.ordersPerAgent : 0;
+      for (let i = 0; i < fill; i += 1) void agent.runner.run({ digest: digestOfBytes(`junk ${i}`), target: 'web-9', bundle: new Uint8Array() }, () => undefined);
+      codes.push(order.digest);
+      return order;
+    };
+    const { predicate, receipts } = await runToEnd(log, await startExecutor());
+    expect(predicate).toMatchObject({ result: 'Succeeded', steps: [{ targets: [{ code: 'Applied', try: 1 }] }] });
+    expect([receipts.length, codes.length > 1, new Set(codes).size]).toEqual([1, true, 1]);
+    expect(agent.driver.actions).toEqual(['apply web-1 1.0.0']);
+  });
+
+  it('that has not reached its agent when the run is stopped never does', async () => {
+    const { log, hub, agent, startExecutor } = await openStage(scratch, { workflow: onlyDeploy() });
+    await log.allow('1.0.0');
+    const runner = leave(hub);
+    const server = await startExecutor();
+    await server.executor.sync(log.state);
+    await eventually(() => hub.sent.length > 0);
+    await log.change(documentOf('Freeze', 'stop', { reason: 'an incident' }) as unknown as AnyDocument);
+    await log.decide();
+    const { predicate } = await runToEnd(log, server);
+    hub.come('anna', runner);
+    await agent.runner.idle();
+    expect(predicate).toMatchObject({ result: 'Aborted', reason: 'Stopped', steps: [{ result: 'Aborted', targets: [{ receipt: null }] }] });
+    expect(agent.driver.actions).toEqual([]);
+  });
+
+  it('that has not reached its agent when a shorter allow replaces its own comes under that one', async () => {
+    const { log, hub, agent, startExecutor } = await openStage(scratch, { workflow: onlyDeploy(), allowSeconds: 3_000 });
+    await log.allow('1.0.0');
+    const runner = leave(hub);
+    const server = await startExecutor();
+    await server.executor.sync(log.state);
+    await eventually(() => hub.sent.length > 0);
+    await log.change(documentOf('Environment', 'prod', { ...inForceOf(log.state, 'Environment', 'prod')?.spec, allowSeconds: 60 } as SpecOf['Environment']) as unknown as AnyDocument);
+    const shorter = await log.decide();
+    await server.executor.sync(log.state);
+    await eventually(() => hub.sent.length > 1);
+    hub.come('anna', runner);
+    const { predicate } = await runToEnd(log, server);
+    expect(predicate).toMatchObject({ result: 'Succeeded', decision: { digest: log.app.lastDecision?.digest } });
+    expect(shorter.decision.notAfter).toBe(new Date(log.now.getTime() + 60_000).toISOString());
+    expect(agent.driver.actions).toEqual(['apply web-1 1.0.0']);
+    expect(decodeBundle(hub.sent.at(-1)?.bundle ?? new Uint8Array())?.order).toMatchObject({ decision: log.app.lastDecision?.digest, try: 2 });
   });
 });

@@ -8,9 +8,10 @@ import type { IdentityOf } from './peer.ts';
 type Waiter = {
   readonly resolve: (receipt: Uint8Array) => void;
   readonly reject: (error: AgentHubError) => void;
+  readonly onSent: (() => void) | undefined;
   readonly onProgress: ((lines: readonly string[]) => void) | undefined;
 };
-type PendingOrder = { readonly agent: string; readonly order: OutgoingOrder; readonly waiters: Set<Waiter> };
+type PendingOrder = { readonly agent: string; readonly order: OutgoingOrder; readonly waiters: Set<Waiter>; isSent: boolean };
 
 /** Room in a message for everything but the bundle. */
 const OVERHEAD_BYTES = 64 * 1024;
@@ -59,7 +60,7 @@ export class Hub implements AgentHub {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(closedError());
       if (options.signal?.aborted === true) return reject(abortedError(order));
-      const pending = this.#pending.get(order.digest) ?? { agent, order, waiters: new Set<Waiter>() };
+      const pending = this.#pending.get(order.digest) ?? { agent, order, waiters: new Set<Waiter>(), isSent: false };
       if (pending.agent !== agent || pending.order.target !== order.target) {
         return reject(new AgentHubError('OrderConflict', 'stall', `order ${order.digest} is already on its way to agent ${pending.agent}`));
       }
@@ -72,13 +73,16 @@ export class Hub implements AgentHub {
       const waiter: Waiter = {
         resolve: (receipt) => (settled(), resolve(receipt)),
         reject: (error) => (settled(), reject(error)),
+        onSent: options.onSent,
         onProgress: options.onProgress,
       };
       options.signal?.addEventListener('abort', abort, { once: true });
       pending.waiters.add(waiter);
+      if (pending.isSent) waiter.onSent?.();
       if (pending.waiters.size > 1) return;
       this.#pending.set(order.digest, pending);
-      this.#streams.get(agent)?.send(orderMessage(order));
+      const stream = this.#streams.get(agent);
+      if (stream !== undefined) this.#send(stream, pending);
     });
   }
 
@@ -94,8 +98,14 @@ export class Hub implements AgentHub {
     this.#streams.get(agent)?.end('ReplacedByNewerStream');
     this.#streams.set(agent, stream);
     for (const pending of this.#pending.values()) {
-      if (pending.agent === agent) stream.send(orderMessage(pending.order));
+      if (pending.agent === agent) this.#send(stream, pending);
     }
+  }
+
+  #send(stream: AgentStream, pending: PendingOrder): void {
+    pending.isSent = true;
+    for (const { onSent } of pending.waiters) onSent?.();
+    stream.send(orderMessage(pending.order));
   }
 
   detach(stream: AgentStream): void {

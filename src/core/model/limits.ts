@@ -119,6 +119,8 @@ export const limits = {
   certificateRequestBytes: 16 * 1024,
   /** Orders that wait or run on one agent. */
   ordersPerAgent: 1_000,
+  /** Orders of one step that an agent may answer with "the allow has lapsed" before that is its last word. */
+  lapsedOrders: 10,
   /** A secret's value read from a file. */
   secretBytes: 64 * 1024,
   /** One segment file of an agent's journal. */

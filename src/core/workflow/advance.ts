@@ -1,6 +1,7 @@
 import { instantText } from '../decision/instants.ts';
 import type { Digest } from '../model/digest.ts';
 import { parseInstant, type InstantMs } from '../model/instant.ts';
+import { limits } from '../model/limits.ts';
 import { outstandingCommands, type Command } from './commands.ts';
 import { allSteps, FALL_BACK_STEP, stepStatus, untouched, type RunEnd, type RunState, type StepState, type TargetState } from './run-state.ts';
 
@@ -23,7 +24,10 @@ export type RunEvent =
     }
   | { readonly type: 'timed-out'; readonly at: string; readonly target: string; readonly try: number }
   | { readonly type: 'wait-over'; readonly at: string; readonly target: string; readonly try: number }
-  | { readonly type: 'renewed'; readonly at: string; readonly decision: Digest; readonly notAfter: string }
+  /** The order never left: no agent has seen it, and none will. */
+  | { readonly type: 'withdrawn'; readonly at: string; readonly target: string; readonly try: number }
+  /** Decided again: the allow of record `seq` takes the place of every earlier one, whether it holds longer or not so long. */
+  | { readonly type: 'renewed'; readonly at: string; readonly decision: Digest; readonly seq: number; readonly notAfter: string }
   | { readonly type: 'stop'; readonly at: string; readonly reason: string };
 
 export type Advance = { readonly run: RunState; readonly commands: readonly Command[] };
@@ -55,19 +59,16 @@ function applyEvent(run: RunState, event: RunEvent, at: InstantMs): RunState {
     case 'stop': // T23
       return run.phase === 'Pending' || run.phase === 'Running' ? { ...run, phase: 'Stopping', stopReason: event.reason } : run;
     case 'renewed':
-      return isLater(event.notAfter, run.notAfter) ? { ...run, decision: event.decision, notAfter: event.notAfter, renewing: false } : run;
+      return event.seq > run.decidedSeq ? { ...run, decision: event.decision, decidedSeq: event.seq, notAfter: event.notAfter, renewing: false } : run;
     case 'answered':
       return answer(run, event, at);
     case 'timed-out':
       return timeOut(run, event, at);
+    case 'withdrawn':
+      return mapTarget(run, event, 'Running', (state) => notBegun(run, state));
     case 'wait-over':
       return mapTarget(run, event, 'Waiting', (state) => (isReached(state.until, at) ? { ...state, status: 'Pending', until: null } : state));
   }
-}
-
-function isLater(a: string, b: string): boolean {
-  const [x, y] = [parseInstant(a), parseInstant(b)];
-  return x !== null && (y === null || x > y);
 }
 
 function isReached(until: string | null, at: InstantMs): boolean {
@@ -79,9 +80,25 @@ function answer(run: RunState, event: Extract<RunEvent, { type: 'answered' }>, a
   const { result, code, message, receipt } = event;
   const next = mapTarget(run, event, 'Running', (state, step) => {
     const answered = { ...state, code, message, receipt, until: null };
+    if (hasLapsed(run, event, state, at)) return notBegun(run, { ...answered, lapses: state.lapses + 1 });
     return result === 'Succeeded' || result === 'Refused' ? { ...answered, status: result } : retryOr(run, step, answered, result, at);
   });
   return next !== run && event.changed ? withChanged(next, event.target) : next;
+}
+
+/**
+ * T23: the agent was away until the allow had lapsed, so the order is sent again once it is decided again. An agent that says so while the
+ * allow still holds has a wrong clock, and one that never says anything else is not believed for ever: then its refusal is the end.
+ */
+function hasLapsed(run: RunState, { result, code }: Extract<RunEvent, { type: 'answered' }>, state: TargetState, at: InstantMs): boolean {
+  const isOver = state.decision !== run.decision || isReached(run.notAfter, at);
+  return result === 'Refused' && code === 'AllowExpired' && isOver && state.lapses < limits.lapsedOrders;
+}
+
+/** What no agent has begun is sent again while the run goes on, and does not count as an attempt. */
+function notBegun(run: RunState, state: TargetState): TargetState {
+  if (run.phase !== 'Running') return { ...state, status: 'Aborted', until: null };
+  return { ...state, status: 'Pending', attempt: state.attempt - 1, until: null };
 }
 
 /** Nobody knows what an order did that was not answered, so a target that was to change counts as changed. */

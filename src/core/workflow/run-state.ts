@@ -13,8 +13,10 @@ export type TargetState = {
   readonly target: string;
   readonly agent: string;
   readonly status: TargetStatus;
-  /** Orders sent for this step, the first included. */
+  /** Orders sent for this step that count, the first included. */
   readonly attempt: number;
+  /** Orders of this step that the agent got only after their allow had lapsed; they do not count as attempts. */
+  readonly lapses: number;
   /** Number of the last order to this target in the whole run; an agent accepts only a higher one. 0 before the first. */
   readonly try: number;
   /** Envelope digest of the allow that the last order named; null before the first. */
@@ -47,8 +49,9 @@ export type RunState = {
   readonly promotionDigest: Digest;
   readonly generation: number;
   readonly operation: Operation;
-  /** Envelope digest of the allow that orders name now, and how long it holds (T23). */
+  /** Envelope digest and record of the allow that orders name now, and how long it holds (T23). */
   readonly decision: Digest;
+  readonly decidedSeq: number;
   readonly notAfter: string;
   readonly onFailure: 'hold' | 'fall-back';
   /** Whether there is a lock to fall back to: the one that this run replaces (T28). */
@@ -78,6 +81,7 @@ export const FALL_BACK_STEP = '(fall-back)';
 /**
  * The state of a run before its first event.
  * @param p.decision envelope digest of the allow
+ * @param p.decidedSeq record of the allow
  * @param p.replaces the lock that the promotion replaces, null where nothing runs yet
  */
 export function startRun(p: {
@@ -85,13 +89,14 @@ export function startRun(p: {
   readonly promotionDigest: Digest;
   readonly generation: number;
   readonly decision: Digest;
+  readonly decidedSeq: number;
   readonly notAfter: string;
   readonly replaces: Digest | null;
 }): RunState {
   const targets = p.plan.targets.map(({ name, agent }) => ({ name, agent })).sort((a, b) => compareText(a.name, b.name));
   const { workflow } = p.plan;
   return {
-    type: 'stella/run/v1', promotionDigest: p.promotionDigest, generation: p.generation, operation: p.plan.operation, decision: p.decision, notAfter: p.notAfter,
+    type: 'stella/run/v1', promotionDigest: p.promotionDigest, generation: p.generation, operation: p.plan.operation, decision: p.decision, decidedSeq: p.decidedSeq, notAfter: p.notAfter,
     onFailure: workflow.onFailure, canFallBack: p.replaces !== null, phase: 'Pending', renewing: false, stopReason: null, targets,
     steps: workflow.steps.map((step) => ({
       name: step.name,
@@ -112,7 +117,7 @@ function wholeOr(value: number | undefined, least: number, otherwise: number): n
 
 /** A target on which a step has not begun. */
 export function untouched({ name, agent }: TargetRef): TargetState {
-  return { target: name, agent, decision: null, status: 'Pending', attempt: 0, try: 0, until: null, code: '', message: '', receipt: null };
+  return { target: name, agent, decision: null, status: 'Pending', attempt: 0, lapses: 0, try: 0, until: null, code: '', message: '', receipt: null };
 }
 
 /** All steps that have targets to act on, the fall-back last. */

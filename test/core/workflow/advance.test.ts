@@ -55,6 +55,14 @@ describe('a repeated or late event', () => {
   });
 });
 
+describe('an order that was taken back', () => {
+  it('is sent again with a higher try, and was no attempt', () => {
+    const again = play(newRun({ steps: retried(1, 0), targets: ['eu'] }), [start, { type: 'withdrawn', at: at(1), target: 'eu', try: 1 }]);
+    expect(sent(again.commands)).toEqual(['deploy eu 1', 'deploy eu 2']);
+    expect(finishOf(play(again.run, [answered('eu', 2)]).commands)).toMatchObject({ result: 'Succeeded' });
+  });
+});
+
 describe('a retry', () => {
   it('waits as long as the step says and has a higher try', () => {
     const failed = play(newRun({ steps: retried(2, 10), targets: ['eu'] }), [start, answered('eu', 1, 'Errored')]);
@@ -126,6 +134,11 @@ describe('a stop', () => {
     expect(finishOf(play(stopped.run, [answered('eu', 1), answered('us', 1)]).commands)).toMatchObject({ result: 'Aborted', fallback: null, changed: ['eu', 'us'] });
   });
 
+  it('takes back what no agent has got', () => {
+    const stopped = play(newRun({ onFailure: 'fall-back' }), [start, stop, { type: 'withdrawn', at: at(2), target: 'eu', try: 1 }, { type: 'withdrawn', at: at(2), target: 'us', try: 1 }]);
+    expect(finishOf(stopped.commands)).toMatchObject({ result: 'Aborted', reason: 'Stopped', changed: [], fallback: null });
+  });
+
   it('falls back where the workflow declares it', () => {
     const stopped = play(newRun({ onFailure: 'fall-back' }), [start, stop, answered('eu', 1), answered('us', 1, 'Errored')]);
     expect(sent(stopped.commands).slice(2)).toEqual(['fall-back eu 2']);
@@ -143,7 +156,7 @@ describe('an allow that lapses', () => {
   it('sends nothing until it was decided again', () => {
     const lapsed = play(newRun(), [late]);
     expect(lapsed.commands).toEqual([{ type: 'renew', key: `renew/${at(3_600)}` }]);
-    const renewed = play(lapsed.run, [{ type: 'renewed', at: at(3_601), decision: digest('allow 2'), notAfter: at(7_200) }]);
+    const renewed = play(lapsed.run, [{ type: 'renewed', at: at(3_601), decision: digest('allow 2'), seq: 21, notAfter: at(7_200) }]);
     expect(renewed.commands.map((c) => (c.type === 'dispatch' ? c.decision : c.type))).toEqual([digest('allow 2'), digest('allow 2')]);
   });
 
@@ -153,7 +166,45 @@ describe('an allow that lapses', () => {
 
   it('is not renewed by an older one', () => {
     const lapsed = play(newRun(), [late]);
-    expect(play(lapsed.run, [{ type: 'renewed', at: at(3_601), decision: digest('old'), notAfter: at(10) }]).run).toBe(lapsed.run);
+    expect(play(lapsed.run, [{ type: 'renewed', at: at(3_601), decision: digest('old'), seq: 19, notAfter: at(9_000) }]).run).toBe(lapsed.run);
+  });
+
+  it('holds no longer than a newer one says, though the older one held longer', () => {
+    const shorter: RunEvent = { type: 'renewed', at: at(1), decision: digest('allow 2'), seq: 21, notAfter: at(100) };
+    const first = play(newRun({ targets: ['eu'] }), [start, shorter, answered('eu', 1, 'Succeeded', { at: at(99) })]);
+    expect(sent(first.commands)).toEqual(['deploy eu 1', 'health-check eu 2']);
+    const second = play(newRun({ targets: ['eu'] }), [start, shorter, answered('eu', 1, 'Succeeded', { at: at(100) })]);
+    expect(second.commands.at(-1)).toEqual({ type: 'renew', key: `renew/${at(100)}` });
+  });
+
+  it('while the agent was away is decided again, and the order is sent again under the new allow', () => {
+    const expired = answered('eu', 1, 'Refused', { code: 'AllowExpired', at: at(3_700) });
+    const asked = play(newRun({ steps: retried(1, 0), targets: ['eu'] }), [start, expired]);
+    expect(asked.commands.map(({ type }) => type)).toEqual(['dispatch', 'renew']);
+    const renewed = play(asked.run, [{ type: 'renewed', at: at(3_701), decision: digest('allow 2'), seq: 21, notAfter: at(7_200) }]);
+    expect(renewed.commands).toMatchObject([{ type: 'dispatch', target: 'eu', try: 2, decision: digest('allow 2') }]);
+    expect(finishOf(play(renewed.run, [answered('eu', 2, 'Succeeded', { at: at(3_702) })]).commands)).toMatchObject({ result: 'Succeeded' });
+  });
+
+  it('by the clock of the agent alone ends the step: that clock is wrong', () => {
+    const early = answered('eu', 1, 'Refused', { code: 'AllowExpired', at: at(3_599) });
+    expect(finishOf(play(newRun({ steps: retried(3, 0), targets: ['eu'] }), [start, early]).commands)).toMatchObject({ result: 'Errored', changed: [] });
+  });
+
+  it('again and again for one agent is its last word in the end', () => {
+    let { run } = play(newRun({ steps: retried(1, 0), targets: ['eu'] }), [start]);
+    let rounds = 0;
+    for (; run.end === null && rounds < 100; rounds += 1) {
+      const now = 3_600 * (rounds + 1);
+      const expired = answered('eu', rounds + 1, 'Refused', { code: 'AllowExpired', at: at(now) });
+      run = play(run, [expired, { type: 'renewed', at: at(now), decision: digest(`allow ${rounds}`), seq: 21 + rounds, notAfter: at(now + 3_600) }]).run;
+    }
+    expect([rounds, run.end]).toMatchObject([11, { result: 'Errored' }]);
+  });
+
+  it('after a stop is asked for no more', () => {
+    const expired = answered('eu', 1, 'Refused', { code: 'AllowExpired', at: at(3_700) });
+    expect(finishOf(play(newRun({ targets: ['eu'] }), [start, stop, expired]).commands)).toMatchObject({ result: 'Aborted', reason: 'Stopped', changed: [] });
   });
 
   it('does not keep a run from falling back', () => {

@@ -24,7 +24,7 @@ export function newRun({ steps, targets = ['eu', 'us'], onFailure = 'hold', repl
       workflow: { name: 'default', steps: steps ?? [{ name: 'deploy', type: 'deploy' }, { name: 'check', type: 'health-check', needs: ['deploy'] }], onFailure },
       targets: targets.map((name) => ({ name, type: 'directory_host', agent: `agent-${name}`, connection: {} })),
     },
-    promotionDigest: digest('promotion digest'), generation: 4, decision: digest('allow'), notAfter: at(3_600), replaces: replaces ? digest('old lock') : null,
+    promotionDigest: digest('promotion digest'), generation: 4, decision: digest('allow'), decidedSeq: 20, notAfter: at(3_600), replaces: replaces ? digest('old lock') : null,
   });
 }
 
