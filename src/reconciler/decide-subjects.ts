@@ -2,15 +2,19 @@ import { canonicalBytes, type JsonObject } from '../core/model/canonical-json.ts
 import type { Digest } from '../core/model/digest.ts';
 import { documentDigest, documentKey, type DocumentOf } from '../core/model/documents.ts';
 import { compareText, splitPair } from '../core/model/names.ts';
-import { buildDecisionInput, isSatisfied, type BuiltInput } from '../core/decision/build-input.ts';
+import { buildDecisionInput, type BuiltInput } from '../core/decision/build-input.ts';
 import { decide } from '../core/decision/decide.ts';
+import { whatIsDue } from '../core/decision/extension.ts';
+import { isTouched } from '../core/desired/rewrite-reach.ts';
 import { explainDecision } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
-import { appStateOf, type AppState } from '../core/evidence/log-state.ts';
+import { appStateOf, rootOf, type AppState, type LogState } from '../core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
-import { EVIDENCE_FILE, PREVIOUS_STICKER, renderSticker, STICKER } from '../core/release/sticker.ts';
+import { EVIDENCE_FILE, PREVIOUS_STICKER, STICKER } from '../core/release/sticker.ts';
 import type { Runs } from '../core/model/preimages.ts';
+import { stickerFor } from './decision-sticker.ts';
+import { extensionArtifacts, recordExtension } from './extend-subjects.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
 import { configurationOf, gatherMaterial, type Planned, type PlanningWorld, type Subject } from './planning.ts';
 
@@ -32,46 +36,65 @@ async function decideSubject(pass: Pass, s: Subject): Promise<void> {
     reportState(pass, s, null, null);
     return;
   }
-  const world: PlanningWorld = { ...pass, state: batch.state, desired: pass.loaded.state, lookup: batch.lookup };
+  const world: PlanningWorld = { ...pass, state: batch.state, desired: pass.loaded.state, lookup: batch.lookup, openPgp: batch.openPgp };
   const planned = await gatherMaterial(world, s, promotion);
   const app = appStateOf(batch.state, s.environment, s.application);
-  const built = buildDecisionInput(batch.state, planned.material, batch.asOf, batch.lookup);
-  if (isSatisfied(app, built.input.operation, built.input.lock, built.input.runs)) {
+  const built = buildDecisionInput(batch.state, planned.material, batch.asOf, batch.sources);
+  const due = whatIsDue(batch.state, built.input, batch.sources);
+  if (due.type === 'nothing') {
     reportState(pass, s, promotion, null);
     return;
   }
-  const decision = decide(built.input);
-  if (isNews(app, built, decision, batch.asOf)) record(pass, s, planned, built, decision);
-  reportState(pass, s, promotion, { decision, input: built.input });
+  const extension = due.type === 'extension' ? due.extension : null;
+  const { input } = extension?.built ?? built;
+  const decision = extension?.decision ?? decide(input);
+  // T25: nothing new is allowed where the rewrite reaches; a no counts all the same.
+  if (decision.outcome === 'allow' && pass.frozen !== null && isTouched(pass.frozen.reach, s)) {
+    return pass.conditions.set({ kind: 'Promotion', name: `${s.environment}/${s.application}`, type: 'Ready', status: 'False', reason: 'Rewound', message: `the target branch was rewritten here; it is allowed again once the rewrite ${pass.frozen.digest} is accepted` });
+  }
+  if (isNews(app, extension?.built ?? built, decision, batch)) {
+    if (extension === null) record(pass, s, planned, built, decision);
+    else recordExtension(pass, s, extension);
+  }
+  reportState(pass, s, promotion, { decision, input });
 }
 
 /** Everything that deciding looks up synchronously. */
 async function loadArtifacts(pass: Pass, s: Subject): Promise<void> {
   const app = appStateOf(pass.batch.state, s.environment, s.application);
   const last = app.lastDecision;
-  const wanted = [...app.approvals, ...(last === null ? [] : [last.promotionArtifact]), ...(last?.plan == null ? [] : [last.plan]), ...(app.runs === null ? [] : [app.runs])];
+  const wanted = [...app.approvals, ...(last === null ? [] : [last.promotionArtifact]), ...(last?.plan == null ? [] : [last.plan]), ...(app.runs === null ? [] : [app.runs]), ...extensionArtifacts(app)];
   await holdArtifacts(pass, wanted);
 }
 
-/** An unchanged relevant digest and outcome write nothing; an allow that lapsed while its run is open is decided again (T23). */
-function isNews(app: AppState, built: BuiltInput, decision: Decision, asOf: string): boolean {
+/**
+ * An unchanged relevant digest and outcome write nothing; an allow that lapsed while its run is open is decided again (T23), and so is one that was
+ * signed under an earlier root, for agents believe the keys of the root in force alone (T29).
+ */
+function isNews(app: AppState, built: BuiltInput, decision: Decision, { state, asOf }: Pick<Pass['batch'], 'state' | 'asOf'>): boolean {
   const last = app.lastDecision;
   if (last === null || last.promotion !== built.input.promotion || last.relevant !== built.relevant || last.outcome !== decision.outcome) return true;
   const open = app.openRun;
-  return open !== null && decision.outcome === 'allow' && open.promotionDigest === decision.promotionDigest && asOf >= open.notAfter;
+  return open !== null && decision.outcome === 'allow' && open.promotionDigest === decision.promotionDigest && (asOf >= open.notAfter || open.decision.seq < rootSeq(state));
+}
+
+/** The record with which the root in force came into force; -1 for genesis, which is in force by the pin. */
+function rootSeq(state: LogState): number {
+  return state.inForce.get(documentKey('TrustRoot', rootOf(state).metadata.name))?.seq ?? -1;
 }
 
 /** A promotion that was replaced or deleted before its run ends as refuse (DESIGN §6). */
 async function endReplaced(pass: Pass, s: Subject, now: DocumentOf<'Promotion'> | null): Promise<void> {
   const { batch } = pass;
   const last = appStateOf(batch.state, s.environment, s.application).lastDecision;
-  if (last === null || last.ended || last.outcome === 'allow' || (now !== null && documentDigest(now) === last.promotion)) return;
+  // An extension is nobody's request: it ends by itself once what runs is replaced.
+  if (last === null || last.ended || last.outcome === 'allow' || last.operation === 'extend' || (now !== null && documentDigest(now) === last.promotion)) return;
   const bytes = batch.lookup(last.promotionArtifact);
   const promotion = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as DocumentOf<'Promotion'> | undefined);
   if (promotion === undefined) return;
-  const world: PlanningWorld = { ...pass, state: batch.state, desired: pass.loaded.state, lookup: batch.lookup };
+  const world: PlanningWorld = { ...pass, state: batch.state, desired: pass.loaded.state, lookup: batch.lookup, openPgp: batch.openPgp };
   const planned = await gatherMaterial(world, s, promotion, { ended: now === null ? 'Withdrawn' : 'Superseded' });
-  const built = buildDecisionInput(batch.state, planned.material, batch.asOf, batch.lookup);
+  const built = buildDecisionInput(batch.state, planned.material, batch.asOf, batch.sources);
   record(pass, s, planned, built, decide(built.input));
 }
 
@@ -95,7 +118,7 @@ function record(pass: Pass, s: Subject, planned: Planned, built: BuiltInput, dec
     sources: {
       promotionDocument: input.promotion, promotion, ended: material.ended, problems: material.problems,
       plan: material.plan === null ? null : json(material.plan), configuration: configuration === null ? null : json(configuration),
-      releaseSpec: input.operation === 'promote' ? (entry?.releaseSpec ?? null) : null, intents: built.requesters.intents, approvals: built.candidates,
+      releaseSpec: input.operation === 'promote' ? (entry?.releaseSpec ?? null) : null, intents: built.requesters.intents, approvals: built.candidates, extends: null,
       commits: material.commits.map(({ commit, raw, touched }) => ({ commit, artifact: batch.artifact(raw), touched })),
     },
     strangers: 0, decision, artifacts: decision.outcome === 'allow' ? allowArtifacts(pass, planned, input, decision) : [],
@@ -117,23 +140,14 @@ function allowArtifacts(pass: Pass, planned: Planned, input: DecisionInput, deci
   const evidence = canonicalBytes({ type: 'stella/release-evidence/v1', input, decision } as unknown as JsonObject);
   const runs = planned.material.plan?.runs ?? null;
   const stickers = [];
-  if (runs !== null) stickers.push(store(STICKER, sticker(runs, input, decision, input.lock)));
+  if (runs !== null) stickers.push(store(STICKER, stickerFor(runs, input, decision, input.lock)));
   const before = input.state.runs === null ? null : readRuns(batch.lookup(input.state.runs));
-  if (before !== null) stickers.push(store(PREVIOUS_STICKER, sticker(before, input, decision, before.lock)));
+  if (before !== null) stickers.push(store(PREVIOUS_STICKER, stickerFor(before, input, decision, before.lock)));
   return [...list, store(EVIDENCE_FILE, evidence), ...stickers].sort((a, b) => compareText(a.name, b.name));
 }
 
 function readRuns(bytes: Uint8Array | undefined): Runs | null {
   return bytes === undefined ? null : ((parseCanonicalJson(bytes) as Runs | undefined) ?? null);
-}
-
-function sticker(runs: Runs, input: DecisionInput, decision: Decision, lock: Digest | null): Uint8Array {
-  if (lock === null || decision.promotionDigest === null) throw new Error('an allow without lock and promotion digest has no sticker');
-  return renderSticker({
-    environment: input.environment, application: input.application, release: runs.release, lock, components: runs.components.map(({ name, digest }) => ({ name, digest })),
-    generation: decision.generation, promotion: decision.promotionDigest, decidedAt: input.asOf, requesters: input.requesters.people,
-    approvers: [...new Set(input.approvals.filter((a) => decision.consumes.includes(a.document)).map((a) => a.principal))].sort(compareText),
-  });
 }
 
 /** What `status` and the API say about a subject. */

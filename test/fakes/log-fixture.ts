@@ -10,9 +10,9 @@ import {
 } from '../../src/core/model/documents.ts';
 import { changeDigest, genesisDocumentsDigest, intentPreimage, lockOf, preimageDigest, releaseSpecDigest, snapshotOf } from '../../src/core/model/preimages.ts';
 import { assembleEnvelope, IN_TOTO_PAYLOAD_TYPE, preAuthEncoding } from '../../src/core/evidence/dsse.ts';
-import { appStateOf, initialState, type AppState, type LogState } from '../../src/core/evidence/log-state.ts';
+import { appStateOf, initialState, rootOf, type AppState, type LogState } from '../../src/core/evidence/log-state.ts';
 import { recordPayload } from '../../src/core/evidence/record-codec.ts';
-import type { DeploymentOutcomePredicate, PromotionDecisionPredicate, RecordBody } from '../../src/core/evidence/records.ts';
+import type { DeploymentOutcomePredicate, PromotionDecisionPredicate, ProtectedChangePredicate, RecordBody } from '../../src/core/evidence/records.ts';
 import { STICKER } from '../../src/core/release/sticker.ts';
 import { changeTo } from '../../src/core/trust/apply-change.ts';
 import type { RecordSigner } from '../../src/ports/signing.ts';
@@ -64,6 +64,8 @@ export class LogFixture implements BundleSources {
   readonly agents: ReadonlyMap<string, AgentIdentity>;
   readonly stored = new Map<Digest, Uint8Array>();
   readonly #decisions: KeyObject;
+  /** Takes over once the root in force lists it. */
+  #next: KeyObject | null = null;
   readonly #promotions = new Map<string, DocumentOf<'Promotion'>>();
 
   private constructor(parts: { root: DocumentOf<'TrustRoot'>; people: Record<Person, SshKey>; agents: ReadonlyMap<string, AgentIdentity>; decisions: KeyObject; now: Date }) {
@@ -107,7 +109,7 @@ export class LogFixture implements BundleSources {
 
   /** Records go into the log together. */
   push(fill: (batch: LogBatch) => void | Promise<void>): void | Promise<void> {
-    const batch = new LogBatch(this.state, { records: this.#signer(), commits: () => '' }, { artifact: this.artifacts.get, openPgp }, { commit: COMMIT, asOf: this.now.toISOString(), engineVersion: '0' });
+    const batch = new LogBatch(this.state, { records: this.#signer(), commits: () => '', ...(this.#next === null ? {} : { next: { records: this.#signer(this.#next) } }) }, { artifact: this.artifacts.get, openPgp }, { commit: COMMIT, asOf: this.now.toISOString(), engineVersion: '0' });
     const keep = (): void => {
       this.state = batch.state;
       for (const [digest, bytes] of batch.artifacts) this.stored.set(digest, bytes);
@@ -201,17 +203,33 @@ export class LogFixture implements BundleSources {
 
   /** Puts a protected document in force with the approval of `by`. */
   async change(document: AnyDocument, by: Person = 'bob'): Promise<void> {
+    const { approval, predicate } = await this.changeOf(document, by);
+    void this.push((batch) => {
+      observeApprovals(this.#pass(batch), [approval]);
+      batch.artifact(documentPreimage(document));
+      batch.artifact(canonicalBytes(approval));
+      batch.add({ type: 'protected-change', predicate });
+    });
+  }
+
+  /** What `change` would record, and the approval it would rest on. */
+  async changeOf(document: AnyDocument, by: Person): Promise<{ readonly approval: DocumentOf<'Approval'>; readonly predicate: ProtectedChangePredicate }> {
     const changes = [changeTo(this.state, document.kind, document.metadata.name, documentDigest(document))];
     const digest = changeDigest(this.pin, changes);
     const nonce = digest.slice(-32);
     const approval = await this.signed(documentOf('Approval', `change-${nonce.slice(0, 8)}`, { type: 'change', digest, action: 'approve', changes, nonce }), by);
-    void this.push((batch) => {
-      observeApprovals(this.#pass(batch), [approval]);
-      batch.artifact(documentPreimage(document));
-      const artifact = batch.artifact(canonicalBytes(approval));
-      const embedded = { carrier: 'embedded', principal: by, document: documentDigest(approval as unknown as AnyDocument), artifact, observedAt: batch.asOf } as const;
-      batch.add({ type: 'protected-change', predicate: { basis: 'quorum', changeDigest: digest, changes, approvals: [embedded], proposers: { people: [], unknown: 0, commits: [] } } });
-    });
+    const artifact = digestOfBytes(canonicalBytes(approval));
+    const embedded = { carrier: 'embedded', principal: by, document: documentDigest(approval as unknown as AnyDocument), artifact, observedAt: this.now.toISOString() } as const;
+    return { approval, predicate: { basis: 'quorum', changeDigest: digest, changes, approvals: [embedded], proposers: { people: [], unknown: 0, commits: [] } } };
+  }
+
+  /** The next root, which lists another key for decisions; from then on that signs. `forge` goes on with the old one. */
+  async rotateDecisions(by: Person = 'bob'): Promise<void> {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    this.#next = privateKey;
+    const root = rootOf(this.state);
+    const services = [{ role: 'decisions' as const, name: 'next', publicKey: spkiPem(publicKey) }];
+    await this.change(documentOf('TrustRoot', root.metadata.name, { ...root.spec, version: root.spec.version + 1, previous: this.state.inForceDigests.root, documents: null, services }) as unknown as AnyDocument, by);
   }
 
   close(predicate: DeploymentOutcomePredicate, receipts: readonly Uint8Array[]): void {
@@ -239,8 +257,7 @@ export class LogFixture implements BundleSources {
     });
   }
 
-  #signer(): RecordSigner {
-    const key = this.#decisions;
+  #signer(key = this.#decisions): RecordSigner {
     const keyId = createHash('sha256').update(publicKeyDer(key.export({ type: 'pkcs8', format: 'pem' }) as string)).digest('hex');
     return { keyId, sign: (bytes) => sign('sha256', bytes, key) };
   }
@@ -248,8 +265,8 @@ export class LogFixture implements BundleSources {
   /** As much of a pass as deciding and observing use where no file of the repository is asked for. */
   #pass(batch: LogBatch): Pass {
     const declared = new Map([...this.#promotions].map(([key, document]) => [key, { document }]));
-    const loaded = { state: { usable: { Promotion: declared, Configuration: new Map() } } };
-    return { batch, loaded, evidenceTip: null, tip: COMMIT, touching: { find: () => Promise.resolve([]) }, conditions: new Conditions() } as unknown as Pass;
+    const loaded = { state: { usable: { Promotion: declared, Configuration: new Map(), TrustRoot: new Map() } } };
+    return { batch, loaded, evidenceTip: null, tip: COMMIT, frozen: null, touching: { find: () => Promise.resolve([]) }, conditions: new Conditions() } as unknown as Pass;
   }
 }
 
