@@ -10,7 +10,7 @@ import { verifyCommit } from '../core/commit/verify-commit.ts';
 import { parseTrailers } from '../core/commit/trailers.ts';
 import { canFillRoles } from '../core/decision/match-roles.ts';
 import { checkPolicy } from '../core/desired/check-policy.ts';
-import { keyIdentity } from '../core/desired/key-identity.ts';
+import { keyIdentities } from '../core/desired/key-identity.ts';
 import type { Diagnostic } from '../core/desired/diagnostic.ts';
 import { lookupOf, unplaced } from '../core/desired/document-lookup.ts';
 import { findDocument, type DesiredState } from '../core/desired/desired-state.ts';
@@ -228,7 +228,7 @@ function policyFault(state: LogState, tip: DesiredState, changes: readonly Prote
 }
 
 function errorsIn(documents: readonly AnyDocument[]): readonly Diagnostic[] {
-  return checkPolicy(lookupOf(documents.map(unplaced)), { keyIdentity, canFillRoles }).filter((d) => d.severity === 'error');
+  return checkPolicy(lookupOf(documents.map(unplaced)), { keyIdentities, canFillRoles }).filter((d) => d.severity === 'error');
 }
 
 function preimageAtTip(tip: DesiredState, change: ProtectedChange): Uint8Array {

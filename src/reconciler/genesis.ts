@@ -6,7 +6,7 @@ import type { Digest } from '../core/model/digest.ts';
 import { canFillRoles } from '../core/decision/match-roles.ts';
 import { checkPolicy } from '../core/desired/check-policy.ts';
 import { lookupOf, unplaced } from '../core/desired/document-lookup.ts';
-import { keyIdentity } from '../core/desired/key-identity.ts';
+import { keyIdentities } from '../core/desired/key-identity.ts';
 import { protectedDocuments, type DesiredState } from '../core/desired/desired-state.ts';
 import type { LogBatch } from './log-batch.ts';
 
@@ -23,7 +23,7 @@ export function findGenesis(desired: DesiredState, pin: Digest): { readonly root
     return { code: 'GenesisMismatch', message: `the protected documents at the tip have the digest ${digest}, the genesis root names ${String(root.spec.documents)}; start the log at the commit that stella init wrote` };
   }
   // T10: here nothing was in force that could stay. A key of ours as a person's, say, would be in force for good.
-  const [error] = checkPolicy(lookupOf(documents.map(unplaced)), { keyIdentity, canFillRoles }).filter((d) => d.severity === 'error');
+  const [error] = checkPolicy(lookupOf(documents.map(unplaced)), { keyIdentities, canFillRoles }).filter((d) => d.severity === 'error');
   if (error !== undefined) return { code: 'GenesisMismatch', message: `the first documents cannot be in force: ${error.subject ?? ''}: ${error.message}. ${error.remedy}` };
   return { root, documents };
 }

@@ -1,13 +1,97 @@
-import type { OpenPgpVerifier } from '../../core/commit/openpgp.ts';
-import { refusal } from '../../core/commit/signature-code.ts';
+import { createHash } from 'node:crypto';
+import type { OpenPgpQuestion, OpenPgpVerifier } from '../../core/commit/openpgp.ts';
+import { limits } from '../../core/model/limits.ts';
+import { BlockingWorker } from './blocking-worker.ts';
 
 export type OpenedOpenPgp = OpenPgpVerifier & { close(): Promise<void> };
 
-/** Nothing starts before the first question. */
-export function openOpenPgpVerifier(): OpenedOpenPgp {
-  return {
-    readCertificate: () => ({ ok: false, ...refusal('SignatureUnsupported', 'openpgp') }),
-    verify: (questions) => questions.map(() => false),
-    close: () => Promise.resolve(),
-  };
+export type VerifierOptions = {
+  /** Replaces the program of the worker, for tests of what becomes of one that fails. */
+  readonly program?: URL;
+  readonly deadlineMs?: number;
+};
+
+/**
+ * Verifies OpenPGP signatures with the `openpgp` package in a thread of its own. Nothing starts before the first question.
+ * @throws OpenPgpUnavailable from `verify`, when the thread cannot be started
+ */
+export function openOpenPgpVerifier(options: VerifierOptions = {}): OpenedOpenPgp {
+  return new WorkerVerifier(options.program ?? new URL('./verify-worker.ts', import.meta.url), options.deadlineMs ?? limits.openPgpAnswerMs);
+}
+
+class WorkerVerifier implements OpenedOpenPgp {
+  readonly #program: URL;
+  readonly #deadlineMs: number;
+  /** Answers by digest of the question; they never change. The oldest gives way. */
+  readonly #known = new Map<string, boolean>();
+  #worker: BlockingWorker | null = null;
+
+  constructor(program: URL, deadlineMs: number) {
+    this.#program = program;
+    this.#deadlineMs = deadlineMs;
+  }
+
+  verify(questions: readonly OpenPgpQuestion[]): readonly boolean[] {
+    const names = questions.map(nameOf);
+    const open = new Map(names.flatMap((name, i) => { const question = questions[i]; return question === undefined || this.#known.has(name) ? [] : [[name, question] as const]; }));
+    // A batch may be larger than what is remembered.
+    const found = new Map(names.flatMap((name) => { const answer = this.#known.get(name); return answer === undefined ? [] : [[name, answer] as const]; }));
+    for (const part of parted([...open])) {
+      const answers = this.#ask(part.map(([, question]) => question));
+      for (const [i, [name]] of part.entries()) {
+        found.set(name, answers[i] === true);
+        this.#remember(name, answers[i] === true);
+      }
+    }
+    return names.map((name) => found.get(name) === true);
+  }
+
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = null;
+    await worker?.close();
+  }
+
+  #ask(questions: readonly OpenPgpQuestion[]): readonly boolean[] {
+    // One that brings down the thread, or keeps it busy, is refused by itself: the others do not suffer for it.
+    return this.#try(questions) ?? questions.map((question) => this.#try([question])?.[0] === true);
+  }
+
+  #try(questions: readonly OpenPgpQuestion[]): readonly boolean[] | null {
+    const worker = (this.#worker ??= BlockingWorker.start(this.#program, limits.openPgpStartMs));
+    const answers = worker.ask(questions, this.#deadlineMs);
+    if (answers !== null) return answers;
+    this.#worker = null;
+    void worker.close();
+    return null;
+  }
+
+  #remember(name: string, answer: boolean): void {
+    const oldest = this.#known.size >= limits.openPgpAnswers ? this.#known.keys().next().value : undefined;
+    if (oldest !== undefined) this.#known.delete(oldest);
+    this.#known.set(name, answer);
+  }
+}
+
+/** sha256 over the three parts with their lengths. */
+function nameOf({ keyPacket, signature, message }: OpenPgpQuestion): string {
+  const lengths = Uint32Array.of(keyPacket.length, signature.length, message.length);
+  return createHash('sha256').update(lengths).update(keyPacket).update(signature).update(message).digest('base64');
+}
+
+type Named = readonly [string, OpenPgpQuestion];
+
+/** Parts that a worker has memory for and answers within its deadline. */
+function parted(questions: readonly Named[]): readonly (readonly Named[])[] {
+  const parts: Named[][] = [];
+  let bytes = 0;
+  for (const named of questions) {
+    bytes += named[1].message.length;
+    const last = parts.at(-1);
+    if (last === undefined || last.length >= limits.openPgpBatch || bytes > limits.openPgpBatchBytes) {
+      parts.push([named]);
+      bytes = named[1].message.length;
+    } else last.push(named);
+  }
+  return parts;
 }

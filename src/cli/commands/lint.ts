@@ -3,7 +3,7 @@ import { compareDiagnostics, formatDiagnostic, type Diagnostic } from '../../cor
 import { lookupOf } from '../../core/desired/document-lookup.ts';
 import { checkPolicy } from '../../core/desired/check-policy.ts';
 import { checkUnprotected } from '../../core/desired/check-unprotected.ts';
-import { keyIdentity } from '../../core/desired/key-identity.ts';
+import { keyIdentities } from '../../core/desired/key-identity.ts';
 import { canFillRoles } from '../../core/decision/match-roles.ts';
 import { KINDS } from '../../core/model/documents.ts';
 import { REF_OPTION, type CloneParts } from '../clone.ts';
@@ -53,6 +53,6 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
 
 /** Everything that is wrong with the documents of one tree, judged against its own protected documents. */
 export function diagnose(desired: DesiredState): readonly Diagnostic[] {
-  const policy = checkPolicy(lookupOf(protectedDocuments(desired)), { keyIdentity, canFillRoles });
+  const policy = checkPolicy(lookupOf(protectedDocuments(desired)), { keyIdentities, canFillRoles });
   return [...fileDiagnostics(desired), ...policy, ...checkUnprotected(desired, lookupIn(desired))].sort(compareDiagnostics);
 }

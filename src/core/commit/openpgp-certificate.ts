@@ -1,7 +1,7 @@
 import { limits } from '../model/limits.ts';
 import { decodeArmour } from './openpgp-armour.ts';
 import { keyFingerprint, splitPackets, TAG } from './openpgp-packet.ts';
-import type { OpenPgpCertificate, OpenPgpKey, OpenPgpRevocation } from './openpgp.ts';
+import type { OpenPgpCertificate, OpenPgpKey, OpenPgpRevocation } from '../model/openpgp-key.ts';
 
 /** Whether a key in a document is an OpenPGP certificate; if not it is an OpenSSH line. */
 export function isCertificate(key: string): boolean {
@@ -21,7 +21,7 @@ export function primaryFingerprint(armoured: string): string | null {
  * version leaves it out, and so does a subkey; of each key the newer binding counts. Commutative, associative and idempotent.
  */
 export function mergeCertificates(a: OpenPgpCertificate | undefined, b: OpenPgpCertificate): OpenPgpCertificate {
-  if (a === undefined) return b;
+  if (a === undefined || a === b) return b;
   const keys = new Map(a.keys.map((key) => [key.fingerprint, key]));
   for (const key of b.keys) {
     const other = keys.get(key.fingerprint);

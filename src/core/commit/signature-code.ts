@@ -15,12 +15,17 @@ export type SignatureCode =
   | 'SignatureUnsupported'
   | 'ArmourMalformed'
   | 'SignatureMalformed'
+  | 'SignatureTypeUnsupported'
+  | 'SubpacketUnsupported'
+  | 'IssuerMissing'
   | 'NamespaceMismatch'
   | 'DigestUnsupported'
   | 'AlgorithmUnsupported'
   | 'AlgorithmMismatch'
   | 'UserPresenceMissing'
+  | 'KeyUnknown'
   | 'KeyUnsupported'
+  | 'KeyUnbound'
   | 'KeyTooShort'
   | 'KeyMalformed'
   | 'SignatureInvalid';
@@ -44,17 +49,22 @@ const messages: Readonly<Record<SignatureCode, string>> = {
   NulByte: 'the commit contains a NUL byte, so the signature does not count; write the commit again with plain Git',
   NotUtf8: 'the commit is not valid UTF-8; set i18n.commitEncoding to UTF-8 and write it again',
   SignatureTooLarge: 'the signature is larger than the limit for signatures',
-  SignatureUnsupported: 'only SSH signatures are supported; set gpg.format to ssh and sign again',
-  ArmourMalformed: 'the signature is not exactly one armoured SSH signature as ssh-keygen writes it; sign again',
-  SignatureMalformed: 'the SSH signature does not have the form of SSHSIG version 1; sign again with ssh-keygen',
+  SignatureUnsupported: 'only SSH and OpenPGP signatures are supported; set gpg.format to ssh or openpgp and sign again',
+  ArmourMalformed: 'the signature is not exactly one armoured signature as ssh-keygen and gpg write it, without comments; sign again',
+  SignatureMalformed: 'the signature does not have the form of SSHSIG version 1 or of one OpenPGP signature packet; sign again with ssh-keygen or gpg',
+  SignatureTypeUnsupported: 'the OpenPGP signature is not over the bytes themselves (type 0x00); sign again without --textmode',
+  SubpacketUnsupported: 'the OpenPGP signature carries something that it demands to be understood and that is not supported; sign again without it',
+  IssuerMissing: 'the OpenPGP signature does not name the full fingerprint of its key; sign again with GnuPG 2.1.16 or later',
   NamespaceMismatch: 'the signature was made for another purpose (namespace); sign again with the command that the message names',
-  DigestUnsupported: 'the signature uses a digest other than sha256 or sha512; sign again with a current ssh-keygen',
-  AlgorithmUnsupported: 'the signature algorithm is not supported; use ed25519, ecdsa, rsa-sha2-256 or rsa-sha2-512',
+  DigestUnsupported: 'the signature uses a digest that is too weak or not supported; sign again with SHA-256 or SHA-512 (gpg --digest-algo SHA512)',
+  AlgorithmUnsupported: 'the signature algorithm is not supported; use ed25519, ecdsa or RSA with SHA-256 or SHA-512',
   AlgorithmMismatch: 'the signature algorithm is not one of the key that the signature names; sign again',
   UserPresenceMissing: 'the security key signed without a touch; sign again with a key that requires user presence',
-  KeyUnsupported: 'the key type is not supported; use ed25519, ecdsa or rsa, or their sk- forms, without certificates or options',
+  KeyUnknown: 'the OpenPGP key that the signature names is not one of a principal in force that may sign; sign with such a key, or have its certificate put in force',
+  KeyUnbound: 'the OpenPGP certificate has no signature of its own that counts, such as one with SHA-1 alone; renew it with: gpg --quick-set-expire FINGERPRINT 2y',
+  KeyUnsupported: 'the key type is not supported; use ed25519, ecdsa or rsa: of SSH also their sk- forms, without SSH certificates or options',
   KeyTooShort: 'the RSA key has fewer than 3072 bits; use a longer one, or ed25519',
-  KeyMalformed: 'the public key is malformed or weak; generate a new one with ssh-keygen',
+  KeyMalformed: 'the public key is malformed or weak; write it as ssh-keygen or gpg --export --armor wrote it, or generate a new one',
   SignatureInvalid: 'the signature does not match the signed bytes',
 };
 

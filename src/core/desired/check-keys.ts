@@ -2,28 +2,29 @@ import type { Diagnostic } from './diagnostic.ts';
 import { diagnosticAt, type DocumentLookup, type Located } from './document-lookup.ts';
 import type { FieldPath } from './source-position.ts';
 
-/** Says which key a public key line or PEM is, in whatever form it is written; null when it cannot be read or is too weak (T4). */
-export type KeyIdentity = (key: string) => string | null;
+/** Says which keys a public key line, PEM or OpenPGP certificate holds, in whatever form it is written; null when it cannot be read or is too weak (T4, T5). */
+export type KeyIdentities = (key: string) => readonly string[] | null;
 
 /** `owner`: whoever can sign with the key. One owner may name a key in the root and in their own document. */
 type Use = { readonly located: Located; readonly path: FieldPath; readonly key: string; readonly owner: string };
 
 /** T10, T11: no key stands under two owners, and every key can be read. */
-export function checkKeys(documents: DocumentLookup, keyIdentity: KeyIdentity): readonly Diagnostic[] {
+export function checkKeys(documents: DocumentLookup, keyIdentities: KeyIdentities): readonly Diagnostic[] {
   const found: Diagnostic[] = [];
   const first = new Map<string, Use>();
   const places = new Set<string>();
   for (const use of keyUses(documents)) {
-    const identity = keyIdentity(use.key);
-    if (identity === null) {
+    const identities = keyIdentities(use.key);
+    if (identities === null) {
       found.push(unreadable(use));
       continue;
     }
-    const before = first.get(identity);
-    const place = `${use.located.key} ${identity}`;
-    if (before === undefined) first.set(identity, use);
-    else if (before.owner !== use.owner || places.has(place)) found.push(shared(use, before));
-    places.add(place);
+    const clash = identities.map((identity) => first.get(identity)).find((before, i) => before !== undefined && (before.owner !== use.owner || places.has(`${use.located.key} ${identities[i]}`)));
+    if (clash !== undefined) found.push(shared(use, clash));
+    for (const identity of identities) {
+      if (!first.has(identity)) first.set(identity, use);
+      places.add(`${use.located.key} ${identity}`);
+    }
   }
   return found;
 }
@@ -50,7 +51,7 @@ function unreadable(use: Use): Diagnostic {
   return diagnosticAt(use.located, use.path, {
     code: 'KeyUnreadable',
     message: `the key of ${use.owner} cannot be read, or is of a kind that may not sign`,
-    remedy: 'Write an ed25519, ecdsa, sk- or RSA key of at least 3072 bits, as in the .pub file that ssh-keygen wrote; agents and services have P-256 keys as PEM.',
+    remedy: 'Write an ed25519, ecdsa, sk- or RSA key of at least 3072 bits, as in the .pub file that ssh-keygen wrote, or what gpg --export --armor prints of one such key; agents and services have P-256 keys as PEM.',
   });
 }
 

@@ -1,13 +1,13 @@
 import { checkClaims } from './check-claims.ts';
 import { checkCycles } from './check-cycles.ts';
-import { checkKeys, type KeyIdentity } from './check-keys.ts';
+import { checkKeys, type KeyIdentities } from './check-keys.ts';
 import { checkQuorums, type CanFillRoles } from './check-quorums.ts';
 import { checkReferences } from './check-references.ts';
 import { compareDiagnostics, type Diagnostic } from './diagnostic.ts';
 import type { DocumentLookup } from './document-lookup.ts';
 
 /** What the checks need from other stages of the core. */
-export type PolicyTools = { readonly keyIdentity: KeyIdentity; readonly canFillRoles: CanFillRoles };
+export type PolicyTools = { readonly keyIdentities: KeyIdentities; readonly canFillRoles: CanFillRoles };
 
 /**
  * Configuration errors in a set of protected documents (T10, T11, T12, T17). A change that leaves a set with an error does
@@ -19,7 +19,7 @@ export function checkPolicy(documents: DocumentLookup, tools: PolicyTools): read
   return [
     ...checkReferences(documents),
     ...checkCycles(documents),
-    ...checkKeys(documents, tools.keyIdentity),
+    ...checkKeys(documents, tools.keyIdentities),
     ...checkQuorums(documents, tools.canFillRoles),
     ...checkClaims(documents),
   ].sort(compareDiagnostics);

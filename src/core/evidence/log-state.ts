@@ -2,7 +2,7 @@ import { BucketMap } from '../model/bucket-map.ts';
 import type { CommitId } from '../model/commit-id.ts';
 import type { Digest } from '../model/digest.ts';
 import { documentKey, type AnyDocument, type DocumentOf, type Kind, type Rewrite } from '../model/documents.ts';
-import type { OpenPgpCertificate } from '../commit/openpgp.ts';
+import type { OpenPgpCertificate } from '../model/openpgp-key.ts';
 import { inForceDigest, type Lock, type Operation } from '../model/preimages.ts';
 import type { DecisionSources, Observation } from './records.ts';
 import type { Decision } from '../decision/types.ts';

@@ -1,4 +1,5 @@
 import { canonicalBytes, type Json, type JsonObject } from './canonical-json.ts';
+import type { CommitId } from './commit-id.ts';
 import { digestOfBytes, type Digest } from './digest.ts';
 
 export const API_VERSION = 'stella/v1alpha1';
@@ -17,8 +18,8 @@ export function isProtected(kind: Kind): boolean {
   return !UNPROTECTED.has(kind);
 }
 
-/** An embedded signature over the document's preimage. `signature` is the armoured SSHSIG text. */
-export type DocumentSignature = { readonly format: 'sshsig'; readonly signature: string };
+/** An embedded signature over the document's preimage, armoured: as ssh-keygen writes it, or a detached one of OpenPGP. */
+export type DocumentSignature = { readonly format: 'sshsig' | 'openpgp'; readonly signature: string };
 
 export type Doc<K extends Kind, S> = {
   readonly apiVersion: typeof API_VERSION;
@@ -55,6 +56,8 @@ export type TrustRootSpec = {
   readonly quorums: { readonly default: Quorum; readonly create: Quorum; readonly kinds?: { readonly [kind: string]: Quorum } };
   /** Whether who proposes a protected change counts towards its quorum (T15). */
   readonly proposerCounts: boolean;
+  /** T24: roles whose holders may stop with one signature. Absent: the role `stop`. */
+  readonly stop?: { readonly roles: readonly string[] };
   /** T17: nothing below may weaken these. `name` is an environment's or a target's, or `*`. */
   readonly minimums?: {
     readonly environments?: readonly ({ readonly name: string } & ApprovalRule)[];
@@ -64,7 +67,7 @@ export type TrustRootSpec = {
 
 export type KeyStatus = 'active' | 'retired' | 'superseded' | 'compromised';
 export type PrincipalKey = {
-  /** OpenSSH public key line without options. */
+  /** OpenSSH public key line without options, or an armoured OpenPGP certificate. */
   readonly key: string;
   readonly status: KeyStatus;
   readonly notBefore?: string;
@@ -73,12 +76,15 @@ export type PrincipalKey = {
   readonly since?: string;
 };
 export type RoleBinding = { readonly role: string; readonly environments?: readonly string[]; readonly applications?: readonly string[] };
+/** Set by a stop (T24); what is suspended counts for nothing until a quorum lifts it. */
+export type Suspension = { readonly reason: string };
 export type PrincipalSpec = {
   readonly type: 'person' | 'service';
   readonly displayName?: string;
   readonly keys: readonly PrincipalKey[];
   /** Absent environments or applications mean: all of them. */
   readonly roles?: readonly RoleBinding[];
+  readonly suspended?: Suspension;
 };
 
 export type HealthCheck =
@@ -155,6 +161,7 @@ export type AgentSpec = {
   readonly identityKey: string;
   readonly owner: string;
   readonly capabilities: readonly TargetSpec['type'][];
+  readonly suspended?: Suspension;
 };
 export type StepSpec = {
   readonly name: string;
@@ -164,8 +171,24 @@ export type StepSpec = {
   readonly timeoutSeconds?: number;
 };
 export type WorkflowSpec = { readonly steps: readonly StepSpec[]; readonly onFailure?: 'hold' | 'fall-back' };
-/** A stop-the-line latch: while the document is in force nothing new is allowed where it applies. Absent lists mean: everywhere. */
-export type FreezeSpec = { readonly environments?: readonly string[]; readonly applications?: readonly string[]; readonly reason: string };
+export type Weekday = 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun';
+/** `YYYY-MM-DDThh:mm` on a clock on the wall in `timeZone`: an IANA name that `zoneRuleOf` knows, `UTC`, or an offset such as `+02:00`. */
+export type CalendarWindow = { readonly start: string; readonly end: string; readonly timeZone: string };
+/** `hh:mm` on these days; a window that does not end later than it begins ends the next day. */
+export type WeeklyWindow = { readonly days: readonly Weekday[]; readonly from: string; readonly to: string; readonly timeZone: string };
+/** It holds in the windows, but not in the exceptions. */
+export type FreezeCalendar = { readonly windows?: readonly CalendarWindow[]; readonly weekly?: readonly WeeklyWindow[]; readonly exceptions?: readonly CalendarWindow[] };
+/** Nothing new is allowed where it applies: with a calendar while that holds, else as long as the document is in force. Absent lists mean: everywhere. */
+export type FreezeSpec = {
+  readonly environments?: readonly string[];
+  readonly applications?: readonly string[];
+  /** Only these, as `<application>/<version>`: they are suspended. */
+  readonly releases?: readonly string[];
+  readonly reason: string;
+  readonly calendar?: FreezeCalendar;
+  /** Who may let one promotion through all the same; absent: nobody. */
+  readonly except?: Quorum;
+};
 
 export type ProtectedChange = {
   readonly kind: Kind;
@@ -175,18 +198,30 @@ export type ProtectedChange = {
   readonly from: Digest | null;
   readonly to: Digest | null;
 };
+/** What the digest of an Approval is of. rewrite: another history of the target branch (T25). */
+export type ApprovalType = 'promotion' | 'change' | 'rewrite';
+/** A target branch that went from one commit to another that does not descend from it. `ref` is the branch's full name. */
+export type Rewrite = { readonly ref: string; readonly from: CommitId; readonly to: CommitId };
+export type ApprovalAction = 'approve' | 'reject' | 'withdraw';
 export type ApprovalSpec = {
-  readonly type: 'promotion' | 'change';
+  readonly type: ApprovalType;
   readonly digest: Digest;
-  readonly action: 'approve' | 'reject';
+  /** withdraw: a yes that was given to this digest before counts no longer. It takes back no no. */
+  readonly action: ApprovalAction;
   readonly environment?: string;
   readonly application?: string;
   readonly release?: string;
   readonly components?: { readonly [component: string]: Digest };
   readonly digestsChecked?: boolean;
   readonly changes?: readonly ProtectedChange[];
+  /** Freezes in spite of which this promotion may run, as far as the approver may say so. */
+  readonly excepts?: readonly string[];
+  /** The rewrite, as the approver saw it. */
+  readonly rewrite?: Rewrite;
   readonly comment?: string;
   readonly expires?: string;
+  /** Digests of withdrawals of the same person that this yes knows of and stands in spite of, sorted. */
+  readonly despite?: readonly Digest[];
   /** 32 hexadecimal digits. */
   readonly nonce: string;
 };

@@ -25,6 +25,15 @@ export const limits = {
   /** An armoured OpenPGP certificate, and packets in it. */
   certificateBytes: 64 * 1024,
   certificatePackets: 300,
+  /** OpenPGP signatures that are verified together, and bytes that they sign. */
+  openPgpBatch: 500,
+  openPgpBatchBytes: 8 * 1024 * 1024,
+  /** Waiting for the answers to one batch; a machine that is busy with other things still keeps it. */
+  openPgpAnswerMs: 10_000,
+  /** Waiting for the verifier of OpenPGP signatures to start. */
+  openPgpStartMs: 60_000,
+  /** Answers about OpenPGP signatures that a process remembers. */
+  openPgpAnswers: 20_000,
   /** Distinct public keys that one key cache remembers. */
   keyCacheEntries: 10_000,
   /** Modulus of an RSA key: OpenSSL refuses longer ones as well. */

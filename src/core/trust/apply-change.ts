@@ -1,21 +1,24 @@
 import { verifyCommit } from '../commit/verify-commit.ts';
 import type { OpenPgpVerifier } from '../commit/openpgp.ts';
 import { isCertificate, mergeCertificates } from '../commit/openpgp-certificate.ts';
+import { readCertificate } from '../commit/openpgp-read-certificate.ts';
 import { parseTrailers } from '../commit/trailers.ts';
 import { parseCanonicalJson } from '../model/canonical-json.ts';
 import { digestOfBytes, isDigest, type Digest } from '../model/digest.ts';
-import { documentDigest, documentKey, isProtected, KINDS, type AnyDocument, type DocumentOf, type ProtectedChange } from '../model/documents.ts';
+import { documentDigest, documentKey, isProtected, KINDS, type AnyDocument, type ApprovalAction, type DocumentOf, type ProtectedChange } from '../model/documents.ts';
 import { parseInstant } from '../model/instant.ts';
 import { changeDigest, genesisDocumentsDigest, inForceDigest, type DocumentRef } from '../model/preimages.ts';
 import { allInForce, rootOf, type InForce, type LogState } from '../evidence/log-state.ts';
 import type { ArtifactLookup, FoldResult, LogSources } from '../evidence/fold.ts';
 import type { ChangeApproval, ProtectedChangePredicate, RecordHeader } from '../evidence/records.ts';
 import { signersOf } from './embedded-signers.ts';
-import { keyFault, keyRingIn, ringWith, type KeyRing } from './key-ring.ts';
+import { keyFault, keyRingIn, rejectionKeyFault, ringWith, type KeyRing } from './key-ring.ts';
 import { hasSay, meetsQuorum, quorumFor } from './quorum.ts';
+import { despiteIn, isWithdrawn, withdrawalsIn } from './withdrawals.ts';
+import { liftingFault, sidesIn, stopFault, type Sides } from './stop.ts';
 import { isRootChange, meetsThreshold, rootKeyRing, successionFault } from './root-change.ts';
 
-const refuse = (code: 'ChangeNotEntitled' | 'GenesisMismatch' | 'ArtifactMissing' | 'RootRefused', message: string): FoldResult => ({ ok: false, code, message });
+const refuse = (code: 'ChangeNotEntitled' | 'GenesisMismatch' | 'ArtifactMissing' | 'RootRefused' | 'StopNotEntitled' | 'LiftedByAffected', message: string): FoldResult => ({ ok: false, code, message });
 
 /**
  * Puts protected documents in force, if the record proves that it may: genesis by the pin, everything else by the quorum
@@ -57,7 +60,7 @@ function withCertificatesOf(document: AnyDocument, certificates: LogState['certi
   if (document.kind !== 'Principal' && document.kind !== 'TrustRoot') return certificates;
   let known = certificates;
   for (const { key } of document.spec.keys.filter((k) => isCertificate(k.key))) {
-    const read = openPgp.readCertificate(key);
+    const read = readCertificate(key, openPgp);
     if (read.ok) known = known.set(read.certificate.primary, mergeCertificates(known.get(read.certificate.primary), read.certificate));
   }
   return known;
@@ -93,15 +96,23 @@ function changeFault(state: LogState, p: ProtectedChangePredicate, asOf: string,
   if (p.changeDigest !== digest) return refuse('ChangeNotEntitled', 'the change digest is not that of the listed changes');
   const shape = listFault(state, p.changes);
   if (shape !== null) return refuse('ChangeNotEntitled', shape);
+  const withdrawn = p.approvals.find((approval) => isTakenBack(state, digest, approval, artifact));
+  if (withdrawn !== undefined) return refuse('ChangeNotEntitled', `${withdrawn.principal} withdrew their approval`);
   if (isRootChange(p.changes)) return rootFault(state, p, { digest, artifact, asOf }, openPgp);
   const ring = keyRingIn(state, openPgp);
   const people = new Map<string, DocumentOf<'Principal'>>();
   for (const approval of p.approvals) {
-    const signer = isOwnProposal(state, approval) ? null : changeApprover({ approval, digest, ring, artifact, asOf });
+    const signer = p.basis !== 'stop' && isOwnProposal(state, approval) ? null : changeApprover({ approval, digest, ring, artifact, asOf });
     if (signer === null) return refuse('ChangeNotEntitled', `an approval by ${approval.principal} does not verify`);
     people.set(signer.metadata.name, signer);
   }
-  return quorumFault(state, p, people) ?? rejectionFault(state, { digest, ring, artifact, asOf }, (person) => p.changes.some((change) => hasSay(quorumFor(rootOf(state), change), person)));
+  const sides = sidesIn(state, p.changes, ({ to }) => (to === null ? null : readDocument(to, artifact)));
+  if (sides === null) return refuse('ArtifactMissing', 'a new document of the list is not in the log, or is another than the list says');
+  if (p.basis === 'stop') {
+    const stop = stopFault(state, sides, people.values());
+    return stop === null ? null : refuse('StopNotEntitled', stop);
+  }
+  return quorumFault(state, p, people, sides) ?? rejectionFault(state, { digest, ring, artifact, asOf }, (person) => p.changes.some((change) => hasSay(quorumFor(rootOf(state), change), person)));
 }
 
 /** T15: the trailer in one's own commit is the proposer's yes, which is none where the root lets no proposer count. */
@@ -141,6 +152,16 @@ export function rootRings(state: LogState, next: DocumentOf<'TrustRoot'>, openPg
   return [rootKeyRing(rootOf(state), principals, { certificates: state.certificates, openPgp }), rootKeyRing(next, principals, { certificates, openPgp })];
 }
 
+/** T23: whether its giver took this approval of a change back, and it does not say that it stands in spite of that. Agents are shown no withdrawal. */
+export function isTakenBack(state: LogState, digest: Digest, approval: ChangeApproval, artifact: ArtifactLookup): boolean {
+  const seen = (state.changeApprovals.get(digest) ?? []).flatMap((key) => state.approvals.get(key) ?? []);
+  const withdrawals = withdrawalsIn(seen.map(({ principal, document, action }) => ({ principal, document, action, approves: digest })));
+  if (withdrawals.size === 0) return false;
+  const bytes = approval.carrier === 'embedded' ? artifact(approval.artifact) : undefined;
+  const document = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
+  return isWithdrawn(withdrawals, { principal: approval.principal, approves: digest, despite: despiteIn(document) });
+}
+
 type Question = { readonly digest: Digest; readonly ring: KeyRing; readonly artifact: ArtifactLookup; readonly asOf: string };
 
 /** A no that stands keeps the change out of force: stopping is easier than going on. Agents are shown none (TRUST "what it cannot"). */
@@ -176,7 +197,7 @@ export function listFault(state: LogState, changes: readonly ProtectedChange[]):
   return changes.length === 0 ? 'nothing changes' : null;
 }
 
-function quorumFault(state: LogState, p: ProtectedChangePredicate, people: ReadonlyMap<string, DocumentOf<'Principal'>>): FoldResult | null {
+function quorumFault(state: LogState, p: ProtectedChangePredicate, people: ReadonlyMap<string, DocumentOf<'Principal'>>, sides: readonly Sides[]): FoldResult | null {
   const root = rootOf(state);
   // T15: whether a proposer counts is the root's choice; an unknown proposer cannot be told apart from the approver.
   if (!root.spec.proposerCounts && p.proposers.unknown > 0) return refuse('ChangeNotEntitled', 'who proposed the change is unknown');
@@ -186,7 +207,8 @@ function quorumFault(state: LogState, p: ProtectedChangePredicate, people: Reado
       return refuse('ChangeNotEntitled', `${change.kind}/${change.name}: its quorum is not met by ${counted.map((w) => w.metadata.name).join(', ') || 'anybody'}`);
     }
   }
-  return null;
+  const lifting = liftingFault(sides, counted);
+  return lifting === null ? null : refuse('LiftedByAffected', lifting);
 }
 
 /** The person whose signature this approval carries, from raw bytes; null when it does not verify or does not count as of `asOf`. */
@@ -210,18 +232,20 @@ function embeddedSigner(q: Question & { readonly bytes: Uint8Array; readonly see
 }
 
 /** A malformed time ends a yes and never ends a no. */
-export function hasExpired(expires: string, q: { readonly asOf: string; readonly action: 'approve' | 'reject' }): boolean {
+export function hasExpired(expires: string, q: { readonly asOf: string; readonly action: ApprovalAction }): boolean {
   const end = parseInstant(expires);
   const asOf = parseInstant(q.asOf);
   return end === null || asOf === null ? q.action === 'approve' : asOf >= end;
 }
 
-/** T11: only people approve. T9: with a key that was good when we saw it, which was before it was used. */
-export function personOf(fingerprints: readonly string[], seen: Pick<Seen, 'principal' | 'observedAt'>, { ring, asOf }: Pick<Question, 'ring' | 'asOf'>): DocumentOf<'Principal'> | null {
+/** T11: only people approve. T9: with a key that was good when we saw it, which was before it was used. @param q.action approve, unless it says otherwise */
+export function personOf(fingerprints: readonly string[], seen: Pick<Seen, 'principal' | 'observedAt'>, q: Pick<Question, 'ring' | 'asOf'> & { readonly action?: ApprovalAction }): DocumentOf<'Principal'> | null {
+  const { ring, asOf, action = 'approve' } = q;
+  const faultOf = action === 'approve' ? keyFault : rejectionKeyFault;
   const observedAt = parseInstant(seen.observedAt);
   if (observedAt === null || observedAt > (parseInstant(asOf) ?? -1)) return null;
   const holders = fingerprints.flatMap((fingerprint) => ring.get(fingerprint) ?? []).filter(({ principal }) => principal.metadata.name === seen.principal);
-  return holders.find((holder) => holder.principal.spec.type === 'person' && keyFault(holder, observedAt) === null)?.principal ?? null;
+  return holders.find((holder) => holder.principal.spec.type === 'person' && faultOf(holder, observedAt) === null)?.principal ?? null;
 }
 
 function commitSigner(bytes: Uint8Array, approval: Extract<ChangeApproval, { carrier: 'commit' }>, { digest, ring }: Question): readonly string[] {

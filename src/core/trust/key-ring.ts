@@ -1,8 +1,9 @@
-import type { OpenPgpKey, OpenPgpVerifier } from '../commit/openpgp.ts';
+import type { OpenPgpVerifier } from '../commit/openpgp.ts';
 import { isCertificate, primaryFingerprint } from '../commit/openpgp-certificate.ts';
 import { openPgpFingerprint } from '../commit/openpgp-signature.ts';
 import { parseSshPublicKey } from '../commit/ssh-key.ts';
 import type { SignatureKeys } from '../commit/verify-signature.ts';
+import type { OpenPgpKey } from '../model/openpgp-key.ts';
 import { parseInstant, type InstantMs } from '../model/instant.ts';
 import type { DocumentOf, PrincipalKey } from '../model/documents.ts';
 import type { RejectCode } from '../decision/types.ts';
@@ -85,18 +86,28 @@ function severity(key: PrincipalKey): number {
   return SEVERITY[key.status];
 }
 
-type KeyFault = Extract<RejectCode, `Key${string}`>;
+export type KeyFault = Extract<RejectCode, `Key${string}` | 'PrincipalSuspended'>;
 
 /**
- * Why a key did not count for what was observed at `observedAt`, or null (T9). Retired and superseded keys stay valid for
- * what was observed before; a compromised one is void; expiry is judged at the time of observation.
+ * Why a yes with this key does not count that was observed at `observedAt`, or null. Retired and superseded keys stay valid for what was
+ * observed before; a compromised one is void; expiry is judged at the time of observation (T9). Of a suspended principal nothing counts (T24).
  */
-export function keyFault({ key, openPgp }: Pick<KeyHolder, 'key' | 'openPgp'>, observedAt: InstantMs): KeyFault | null {
+export function keyFault(holder: KeyHolder, observedAt: InstantMs): KeyFault | null {
+  const { principal, key } = holder;
+  if (principal.spec.suspended !== undefined) return 'PrincipalSuspended';
   if (key.status === 'compromised') return 'KeyCompromised';
   if (key.status !== 'active') {
     const since = key.since === undefined ? null : parseInstant(key.since);
     if (since === null || observedAt >= since) return 'KeyNotActive';
   }
+  return rejectionKeyFault(holder, observedAt);
+}
+
+/**
+ * The same for a no. T24: stopping a key or a principal voids what they agreed to and never what they stopped, else one signature could turn a
+ * no into a yes. A no stands until a quorum takes the key or the role out of the principal's document.
+ */
+export function rejectionKeyFault({ key, openPgp }: KeyHolder, observedAt: InstantMs): KeyFault | null {
   const from = key.notBefore === undefined ? Number.NEGATIVE_INFINITY : parseInstant(key.notBefore);
   const until = key.notAfter === undefined ? Number.POSITIVE_INFINITY : parseInstant(key.notAfter);
   if (from === null || observedAt < from) return 'KeyNotYetValid';

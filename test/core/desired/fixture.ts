@@ -8,12 +8,12 @@ import { canFillRoles } from '../../../src/core/decision/match-roles.ts';
 import type { PolicyTools } from '../../../src/core/desired/check-policy.ts';
 import { applyFiles, emptyDesiredState, type DesiredState, type FileChange } from '../../../src/core/desired/desired-state.ts';
 import type { Diagnostic } from '../../../src/core/desired/diagnostic.ts';
-import { keyIdentity } from '../../../src/core/desired/key-identity.ts';
+import { keyIdentities } from '../../../src/core/desired/key-identity.ts';
 import { isDeclarationPath, type ParsedFile } from '../../../src/core/desired/parsed-file.ts';
 import type { BlobId } from '../../../src/core/model/commit-id.ts';
 
 export const exampleFolder = fileURLToPath(new URL('../../../examples/repo-layout/', import.meta.url));
-export const tools: PolicyTools = { keyIdentity, canFillRoles };
+export const tools: PolicyTools = { keyIdentities, canFillRoles };
 const schemas = openSchemas();
 
 /** Text of every declaration by path. */
