@@ -1,11 +1,13 @@
 import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { canonicalBytes } from '../../src/core/model/canonical-json.ts';
+import type { CommitId } from '../../src/core/model/commit-id.ts';
 import type { Digest } from '../../src/core/model/digest.ts';
 import { documentDigest, documentPreimage, type AnyDocument } from '../../src/core/model/documents.ts';
 import type { Order } from '../../src/core/model/preimages.ts';
-import { rootOf } from '../../src/core/evidence/log-state.ts';
+import { initialState, rootOf } from '../../src/core/evidence/log-state.ts';
 import type { ProtectedChangePredicate } from '../../src/core/evidence/records.ts';
+import { readLog } from '../../src/core/evidence/verify-log.ts';
 import { decodeBundle, encodeBundle, type OrderBundle } from '../../src/core/order/bundle.ts';
 import { proveOrder, type AgentMemory } from '../../src/core/order/prove-order.ts';
 import { encodeRootChain, proveRoot, type RootChain, type RootProof } from '../../src/core/order/root-chain.ts';
@@ -121,6 +123,30 @@ function rootVerdict(log: LogFixture, proof: RootProof): Verdict {
   if (!proof.ok) return verdict(proof.code);
   return verdict(documentDigest(proof.root as unknown as AnyDocument) === log.state.inForceDigests.root ? null : 'OtherRoot');
 }
+
+describe('an auditor under a root that changed', () => {
+  const audit = (log: LogFixture, more: readonly Uint8Array[] = []): Verdict => {
+    const read = readLog(initialState(log.root, log.pin), [...log.envelopes, ...more], { artifact: log.artifacts.get, openPgp });
+    return verdict(read.ok ? null : read.fault.code);
+  };
+  const tip = { type: 'observation', predicate: { type: 'tip', ref: 'refs/heads/main', commit: 'd'.repeat(40) as CommitId } } as const;
+
+  attack('record of the log that the rotated key of the server signed', {
+    rules: ['T16', 'T29'], expects: 'RecordUnsigned',
+    attempt: async () => {
+      const log = await freshLog();
+      await log.rotateDecisions();
+      return audit(log, [log.forge(tip)]);
+    },
+    twin: async () => {
+      const log = await freshLog();
+      await log.allow('1.0.0');
+      await log.rotateDecisions();
+      log.record(tip);
+      return audit(log);
+    },
+  });
+});
 
 describe('enrolment under a root that changed', () => {
   attack('chain of roots with one that the threshold did not sign', {
