@@ -49,6 +49,7 @@ export class LogMirror {
   #note(record: EvidenceRecord): void {
     switch (record.type) {
       case 'observation':
+      case 'anchor':
         return;
       case 'protected-change':
         this.#documents = true;

@@ -8,6 +8,7 @@ import type { ArtifactCache } from './artifact-cache.ts';
 import type { Conditions } from './conditions.ts';
 import type { Loaded } from './declarations.ts';
 import type { LogBatch } from './log-batch.ts';
+import type { Frozen } from './rewrites.ts';
 import type { TouchingCommits } from './touching-commits.ts';
 
 /** Resolver of a registry Integration in force, and the repository's name inside that registry. */
@@ -27,6 +28,8 @@ export type Pass = {
   readonly touching: TouchingCommits;
   readonly registry: ResolveRegistry;
   readonly conditions: Conditions;
+  /** The branch left its history: the pass goes on at the last accepted tip, and what the rewrite touches stands still (T25). */
+  readonly frozen: Frozen | null;
   /** True when tags that are locked already should be looked at again. */
   readonly pollTags: boolean;
 };

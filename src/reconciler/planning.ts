@@ -98,11 +98,13 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
 
 /** null when there are too many to look at: then nothing is planned, and everything else goes on (T12). */
 async function touchingCommits(world: PlanningWorld, from: CommitId | null, interest: Interest): Promise<readonly TouchingCommit[] | null> {
+  // T25: after a rewrite `from` may lie in the history that was left.
+  const find = (to: CommitId): Promise<readonly TouchingCommit[]> => (world.state.lastRewrite === null ? world.touching.find(from, to, interest) : world.touching.findAcross(from, to, interest));
   try {
-    const found = await world.touching.find(from, world.tip, interest);
+    const found = await find(world.tip);
     if (world.candidate === undefined) return found;
     // After a merge both histories are reachable, and the merge itself wrote nothing (T26).
-    const own = await world.touching.find(from, world.candidate.commit, interest);
+    const own = await find(world.candidate.commit);
     return [...found, ...own.filter(({ commit }) => !found.some((other) => other.commit === commit))];
   } catch (cause) {
     if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;

@@ -6,6 +6,7 @@ import { mergeWrote, type TouchingCommit } from '../core/trust/requesters.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { FileMode, GitReader, LogEntry, PathChange } from '../ports/git-reader.ts';
 import { parseChanges } from './declarations.ts';
+import { isHere } from './rewrites.ts';
 
 /** Paths and documents that one commit itself changed (T26). */
 type Touch = { readonly keys: ReadonlySet<DocumentKey>; readonly paths: ReadonlySet<string> };
@@ -34,6 +35,30 @@ export class TouchingCommits {
     return this.#walk(from, to, (touch) => partsOf(touch, interest));
   }
 
+  /**
+   * The same after the target branch was rewritten, where `from` may lie in the history that was left (T25). Commits of both histories are
+   * shared and asked for nothing new; those of `to` alone are its own. What the old history had changed and the new one has otherwise,
+   * nobody signed: it counts as one more commit, by nobody we know.
+   * @param from tip of the last succeeded run's allow; null or gone: everything reachable from `to` counts, and all of it may have been undone
+   */
+  async findAcross(from: CommitId | null, to: CommitId, interest: Interest): Promise<readonly TouchingCommit[]> {
+    if (from === null || !(await isHere(this.#reader, from))) {
+      const all = await this.#walk(null, to, (touch) => partsOf(touch, interest));
+      return from === null ? all : [...all, { commit: from, raw: new Uint8Array(), touched: ['promotion', 'release', 'configuration'] }];
+    }
+    const own = await this.find(from, to, interest);
+    if (await this.#reader.isAncestor(from, to)) return own;
+    const left = new Set((await this.find(to, from, interest)).flatMap(({ touched }) => touched));
+    const differs = partsOf(await this.#touchBetween(from, to), interest);
+    const undone = differs.filter((part) => left.has(part));
+    return undone.length === 0 ? own : [...own, { commit: from, raw: new Uint8Array(), touched: undone }];
+  }
+
+  /** Commits that themselves changed the document `key`, across a rewrite; everything of `to` where `from` is gone. */
+  async findDocumentAcross(from: CommitId | null, to: CommitId, key: DocumentKey): Promise<readonly Pick<TouchingCommit, 'commit' | 'raw'>[]> {
+    return this.findDocument(from !== null && (await isHere(this.#reader, from)) ? from : null, to, key);
+  }
+
   /** Commits after `from` that themselves changed the document `key`, with their raw bytes. */
   async findDocument(from: CommitId | null, to: CommitId, key: DocumentKey): Promise<readonly Pick<TouchingCommit, 'commit' | 'raw'>[]> {
     return this.#walk(from, to, (touch) => (touch.keys.has(key) ? ['promotion'] : []));
@@ -58,7 +83,18 @@ export class TouchingCommits {
   async #touchOf(entry: LogEntry): Promise<Touch> {
     const known = this.#touches.get(entry.commit);
     if (known !== undefined) return known;
-    const changes = await this.#ownChanges(entry);
+    const touch = await this.#touchIn(await this.#ownChanges(entry));
+    const oldest = this.#touches.size >= limits.requesterCommits ? this.#touches.keys().next().value : undefined;
+    if (oldest !== undefined) this.#touches.delete(oldest);
+    this.#touches.set(entry.commit, touch);
+    return touch;
+  }
+
+  async #touchBetween(from: CommitId, to: CommitId): Promise<Touch> {
+    return this.#touchIn((await this.#reader.diff(from, to)).changes);
+  }
+
+  async #touchIn(changes: readonly PathChange[]): Promise<Touch> {
     const keys = new Set<DocumentKey>();
     const documents = changes.filter((c) => isDeclarationPath(c.path));
     for (const side of [documents, documents.map(reversed)]) {
@@ -67,11 +103,7 @@ export class TouchingCommits {
         for (const { subject } of parsed?.problems ?? []) if (subject !== undefined) keys.add(subject);
       }
     }
-    const touch = { keys, paths: new Set(changes.map((c) => c.path)) };
-    const oldest = this.#touches.size >= limits.requesterCommits ? this.#touches.keys().next().value : undefined;
-    if (oldest !== undefined) this.#touches.delete(oldest);
-    this.#touches.set(entry.commit, touch);
-    return touch;
+    return { keys, paths: new Set(changes.map((c) => c.path)) };
   }
 
   async #ownChanges({ commit, parents }: LogEntry): Promise<readonly PathChange[]> {

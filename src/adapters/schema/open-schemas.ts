@@ -8,7 +8,7 @@ import { problemsOf, type SchemaProblem } from './schema-problem.ts';
 
 /** Words of all preimages; one schema each under `schemas/preimages/`. */
 export const PREIMAGE_WORDS = [
-  'genesis-documents', 'in-force', 'lock', 'release-spec', 'runs', 'plan', 'promotion', 'intent', 'change', 'order', 'decision-input', 'relevant', 'decision', 'receipt',
+  'genesis-documents', 'in-force', 'lock', 'release-spec', 'runs', 'plan', 'promotion', 'intent', 'change', 'order', 'decision-input', 'relevant', 'decision', 'receipt', 'rewrite',
 ] as const;
 export type PreimageWord = (typeof PREIMAGE_WORDS)[number];
 

@@ -1,6 +1,7 @@
 import { artifactOfPath } from '../../core/evidence/layout.ts';
 import { PREDICATE_TYPES } from '../../core/evidence/records.ts';
 import type { Digest } from '../../core/model/digest.ts';
+import { TipCheck } from '../check-tips.ts';
 import { RecordCheck } from '../check-records.ts';
 import { EVIDENCE_OPTIONS, type CloneParts, type Evidence, type Repository } from '../clone.ts';
 import { OUTPUT_OPTION, type Command, type CommandContext, type ExitCode } from '../command.ts';
@@ -36,9 +37,14 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   try {
     const pin = await clone.pinOf(context, repository);
     const check = new RecordCheck();
-    const opened = await clone.openEvidence(context, repository, pin, (step, artifact) => check.visit(step, artifact));
-    const finding: Finding | null = opened.ok ? (check.fault ?? strayArtifact(await pathsOf(opened.evidence), opened.evidence.artifact)) : opened;
-    await report(context, { pin, finding, check, evidence: opened.ok ? opened.evidence : null, repository });
+    const tips = new TipCheck();
+    const opened = await clone.openEvidence(context, repository, pin, (step, artifact) => {
+      check.visit(step, artifact);
+      tips.visit(step);
+    });
+    const { fault, checked } = opened.ok ? await tips.against(repository.reader) : { fault: null, checked: 0 };
+    const finding: Finding | null = opened.ok ? (check.fault ?? strayArtifact(await pathsOf(opened.evidence), opened.evidence.artifact) ?? fault) : opened;
+    await report(context, { pin, finding, check, tips: checked, evidence: opened.ok ? opened.evidence : null, repository });
     return finding === null ? 0 : 1;
   } finally {
     await repository.close();
@@ -59,20 +65,20 @@ function strayArtifact(paths: readonly string[], artifact: (digest: Digest) => U
   return damaged === undefined ? null : { code: 'ArtifactDamaged', message: `${damaged} does not have the digest in its name`, seq: null };
 }
 
-type Report = { readonly pin: Digest; readonly finding: Finding | null; readonly check: RecordCheck; readonly evidence: Evidence | null; readonly repository: Repository };
+type Report = { readonly pin: Digest; readonly finding: Finding | null; readonly check: RecordCheck; readonly tips: number; readonly evidence: Evidence | null; readonly repository: Repository };
 
-async function report({ terminal }: CommandContext, { pin, finding, check, evidence, repository }: Report): Promise<void> {
+async function report({ terminal }: CommandContext, { pin, finding, check, tips, evidence, repository }: Report): Promise<void> {
   const { population } = check;
   const fault = finding === null ? null : { code: finding.code, message: finding.message, seq: finding.seq };
   const value = {
     ok: fault === null, logId: pin, repository: evidence?.repository ?? repository.folder, branch: evidence?.ref ?? null, commit: evidence?.commit ?? null,
-    counts: evidence?.counts ?? null, population, lastRecordAt: evidence?.state.asOf ?? null, head: evidence?.state.head ?? null, fault,
+    counts: evidence?.counts ?? null, population, tips, lastRecordAt: evidence?.state.asOf ?? null, head: evidence?.state.head ?? null, fault,
   };
   await terminal.result(value, () => {
     if (fault !== null) return `${terminal.paint('red', 'WRONG')}  ${fault.code}: ${plain(fault.message)}\n\nNothing after this point was looked at. Log ${pin}`;
     const rows = [
       ...PREDICATE_TYPES.map((type) => [`  ${type}`, String(population.byType[type] ?? 0)]),
-      ['  approvals observed', String(population.approvals)], ['  receipts verified', String(population.receipts)], ['  artifacts', String(value.counts?.artifacts ?? 0)],
+      ['  tips in order', String(tips)], ['  approvals observed', String(population.approvals)], ['  receipts verified', String(population.receipts)], ['  artifacts', String(value.counts?.artifacts ?? 0)],
       ['  files for readers', String(value.counts?.projections ?? 0)], ['  signed commits', String(value.counts?.commits ?? 0)],
     ];
     return [

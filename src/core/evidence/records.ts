@@ -1,6 +1,6 @@
 import type { CommitId } from '../model/commit-id.ts';
 import type { Digest } from '../model/digest.ts';
-import type { ApprovalType, ProtectedChange, Rewrite } from '../model/documents.ts';
+import type { ApprovalAction, ApprovalType, ProtectedChange, Rewrite } from '../model/documents.ts';
 import type { Lock, Operation } from '../model/preimages.ts';
 import type { Decision, DecisionInput } from '../decision/types.ts';
 
@@ -42,7 +42,7 @@ export type Observation =
   | { readonly type: 'tip'; readonly ref: string; readonly commit: CommitId }
   | {
       readonly type: 'approval';
-      readonly action: 'approve' | 'reject';
+      readonly action: ApprovalAction;
       /** Digest of the Approval document, and of the document with the one signature that counts, as canonical JSON (an artifact). */
       readonly document: Digest;
       readonly artifact: Digest;
@@ -68,7 +68,8 @@ export type ChangeApproval =
   | { readonly carrier: 'commit'; readonly principal: string; readonly commit: CommitId; readonly artifact: Digest; readonly observedAt: string };
 
 export type ProtectedChangePredicate = {
-  readonly basis: 'genesis' | 'quorum';
+  /** stop: one signature put it in force, because the changes do nothing but stop (T24). */
+  readonly basis: 'genesis' | 'quorum' | 'stop';
   /** null for genesis. */
   readonly changeDigest: Digest | null;
   readonly changes: readonly ProtectedChange[];

@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from './canonical-json.ts';
 import { digestOf, type Digest, type Preimage } from './digest.ts';
 import { compareText } from './names.ts';
-import { type ApplicationSpec, type Deployment, type DocumentOf, type Kind, type ProtectedChange, type ReleaseSpec, type StepSpec } from './documents.ts';
+import { type ApplicationSpec, type Deployment, type DocumentOf, type Kind, type ProtectedChange, type ReleaseSpec, type Rewrite, type StepSpec } from './documents.ts';
 
 /**
  * Every preimage that is signed or digested (TRUST "Words"). Members are complete: what is not there is null, never left
@@ -67,7 +67,8 @@ export function releaseSpecDigest(release: DocumentOf<'Release'>): Digest {
   return digestOf({ type: 'stella/release-spec/v1', name: release.metadata.name, spec: identity as unknown as JsonObject });
 }
 
-export type Operation = 'promote' | 'remove';
+/** extend: a target put in force later gets what its environment already runs, under the approvals that stand behind it. */
+export type Operation = 'promote' | 'extend' | 'remove';
 export type PlanTarget = { readonly name: string; readonly type: string; readonly agent: string; readonly connection: JsonObject };
 /** What would run: depends on lock, Configuration and names only. Secrets stay references. */
 export type Runs = {
@@ -131,6 +132,11 @@ export function intentPreimage(p: { logId: Digest; promotion: DocumentOf<'Promot
 export function changeDigest(logId: Digest, changes: readonly ProtectedChange[]): Digest {
   const sorted = [...changes].sort(byKindAndName).map(({ kind, name, count, from, to }) => ({ kind, name, count, from, to }));
   return digestOf({ type: 'stella/change/v1', logId, changes: sorted });
+}
+
+/** What an approval of a rewrite approves (T25). */
+export function rewriteDigest(logId: Digest, { ref, from, to }: Rewrite): Digest {
+  return digestOf({ type: 'stella/rewrite/v1', logId, ref, from, to });
 }
 
 /** fall-back: what the promotion digest names as replaced; health-check: look whether what was deployed still runs and is well. */

@@ -8,6 +8,7 @@ import type { ObservedYes } from '../evidence/records.ts';
 import { hasExpired, personOf } from './apply-change.ts';
 import { signersOf } from './embedded-signers.ts';
 import { keyRingIn, type KeyRing } from './key-ring.ts';
+import { despiteIn, isWithdrawn, withdrawalsIn } from './withdrawals.ts';
 
 /** What an observed Approval must say to count. */
 export type Wanted = { readonly type: ApprovalType; readonly digest: Digest; readonly asOf: string };
@@ -25,14 +26,17 @@ export function voicesIn(state: LogState, approvals: readonly Digest[], wanted: 
   const ring = keyRingIn(state, openPgp);
   const yes = new Map<string, Voice>();
   const no: DocumentOf<'Principal'>[] = [];
+  const withdrawals = withdrawalsIn(approvals.flatMap((key) => state.approvals.get(key) ?? []).map(({ principal, document, action }) => ({ principal, document, action, approves: wanted.digest })));
   for (const key of [...approvals].sort((a, b) => seqOf(state, a) - seqOf(state, b) || compareText(a, b))) {
     const seen = state.approvals.get(key);
     const bytes = seen === undefined ? undefined : artifact(key);
     if (seen === undefined || bytes === undefined) return null;
+    if (seen.action === 'withdraw') continue;
     const person = signerOf(bytes, { ...wanted, seen, ring });
     if (person === null) continue;
     const { name } = person.metadata;
     if (seen.action === 'reject') no.push(person);
+    else if (isWithdrawn(withdrawals, { principal: seen.principal, approves: wanted.digest, despite: despiteIn(parseCanonicalJson(bytes) as AnyDocument | undefined) })) continue;
     else if (!yes.has(name)) yes.set(name, { person, approval: { principal: name, document: seen.document, artifact: key, observedAt: seen.observedAt } });
   }
   return { yes, no };
@@ -51,5 +55,5 @@ function signerOf(bytes: Uint8Array, q: Wanted & { readonly seen: Seen; readonly
   const { type, digest, action, expires } = document.spec;
   if (type !== q.type || digest !== q.digest || action !== q.seen.action) return null;
   if (expires !== undefined && hasExpired(expires, { asOf: q.asOf, action })) return null;
-  return personOf(signersOf(document, 'stella-approval', q.ring).map((s) => s.fingerprint), q.seen, q);
+  return personOf(signersOf(document, 'stella-approval', q.ring).map((s) => s.fingerprint), q.seen, { ...q, action: q.seen.action });
 }
