@@ -2,7 +2,7 @@ import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { Digest } from '../core/model/digest.ts';
 import { preimageDigest } from '../core/model/preimages.ts';
 import { decodeBundle } from '../core/order/bundle.ts';
-import { proveOrder } from '../core/order/prove-order.ts';
+import { proveOrder, type AgentMemory } from '../core/order/prove-order.ts';
 import type { ProvenWork } from '../ports/target-driver.ts';
 import { slotKey, type JournalState } from './journal-state.ts';
 
@@ -33,9 +33,13 @@ export function orderProver(agent: string, openPgp: OpenPgpVerifier): ProveOrder
       openPgp,
       memory: {
         protectedChange: journal.protectedChange,
-        lastOrder: (environment, application, target) => journal.generations.get(slotKey({ environment, application, target })) ?? null,
+        lastOrders: (environment, application) => ordersOf(journal, slotKey({ environment, application, target: '' })),
       },
       now: now.getTime(),
     });
   };
+}
+
+function ordersOf({ generations }: JournalState, prefix: string): ReturnType<AgentMemory['lastOrders']> {
+  return [...generations].flatMap(([key, mark]) => (key.startsWith(prefix) ? [{ ...mark, target: key.slice(prefix.length) }] : []));
 }

@@ -63,7 +63,7 @@ export class RecordCheck {
 }
 
 type TargetResult = DeploymentOutcomePredicate['steps'][number]['targets'][number];
-const OPERATIONS: readonly OrderOperation[] = ['promote', 'remove', 'fall-back', 'health-check'];
+const OPERATIONS: readonly OrderOperation[] = ['promote', 'extend', 'remove', 'fall-back', 'health-check'];
 
 function receiptFault(target: TargetResult, bytes: Uint8Array, run: { readonly seq: number; readonly decisions: readonly Digest[]; readonly states: readonly LogState[] }): RecordFault | null {
   const fault = (code: RecordFault['code'], why: string): RecordFault => ({ code, seq: run.seq, message: `record ${run.seq}: the receipt of ${target.agent} for ${target.target} ${why}` });

@@ -2,10 +2,11 @@ import type { Digest } from '../core/model/digest.ts';
 import { documentKey, type DocumentOf } from '../core/model/documents.ts';
 import { compareText } from '../core/model/names.ts';
 import { preimageDigest, releaseSpecDigest, type Lock, type LockComponent } from '../core/model/preimages.ts';
-import { buildDecisionInput, isSatisfied, type BuiltInput } from '../core/decision/build-input.ts';
+import { buildDecisionInput, type BuiltInput } from '../core/decision/build-input.ts';
 import { decide } from '../core/decision/decide.ts';
+import { whatIsDue, type Extension } from '../core/decision/extension.ts';
 import type { Decision } from '../core/decision/types.ts';
-import { appStateOf, type LogState } from '../core/evidence/log-state.ts';
+import type { LogState } from '../core/evidence/log-state.ts';
 import { makeLock, wantedBy, type WantedComponent } from '../core/release/lock.ts';
 import { resolveTag } from '../reconciler/lock-releases.ts';
 import type { ResolveRegistry } from '../reconciler/pass.ts';
@@ -26,6 +27,8 @@ export type PlannedSubject = {
   readonly lockFault: string | null;
   /** Nothing needs to run: what is declared runs already. */
   readonly satisfied: boolean;
+  /** What runs still has to reach targets that came later; null when none lacks it. */
+  readonly extension: Extension | null;
   readonly release: DocumentOf<'Release'> | null;
 };
 
@@ -47,12 +50,12 @@ export async function planSubject(world: PlanningWorld, subject: Subject, regist
   const lookup = (digest: Digest): Uint8Array | undefined => usable?.files.get(digest) ?? world.lookup(digest);
   const planned = await gatherMaterial({ ...world, state, lookup }, subject, promotion);
   const built = buildDecisionInput(state, planned.material, asOf, { artifact: lookup, openPgp: world.openPgp });
-  const { operation, lock, runs } = built.input;
+  const due = whatIsDue(state, built.input, { artifact: lookup, openPgp: world.openPgp });
   return {
     subject, promotion, planned, built, decision: decide(built.input), lock: planned.lock, release,
     basis: locked !== undefined ? 'recorded' : usable !== null ? 'resolved-here' : 'none',
     lockFault: made?.ok === false ? made.detail : null,
-    satisfied: isSatisfied(appStateOf(world.state, subject.environment, subject.application), operation, lock, runs),
+    satisfied: due.type !== 'promotion', extension: due.type === 'extension' ? due.extension : null,
   };
 }
 

@@ -9,6 +9,8 @@ export type NewRun = {
   readonly operation: Operation;
   readonly promotionDigest: Digest;
   readonly generation: number;
+  /** 0 for the run of a promotion; for an extension of it the record that opened it. */
+  readonly extension: number;
   /** The allow that opens it. */
   readonly decision: { readonly seq: number; readonly digest: Digest };
   /** The run before its first transition. */
@@ -44,7 +46,7 @@ export type StoredOrder = NewOrder & {
 
 /** Runs in flight. Throws StorageError `StorageUnavailable` (retry) while Postgres is away. */
 export interface RunStore {
-  /** Opens the run of a promotion digest at a generation; one that is there already is returned as it is. */
+  /** Opens the run of a promotion digest at a generation, or of one of its extensions; one that is there already is returned as it is. */
   createRun(run: NewRun): Promise<
     | { readonly ok: true; readonly run: Run; readonly created: boolean }
     /** Another run is open in this environment for this application. */
@@ -58,7 +60,7 @@ export interface RunStore {
   transitions(run: Uuid): Promise<readonly { readonly n: number; readonly event: JsonObject; readonly at: string }[]>;
   /** Runs that have not ended, oldest first. */
   openRuns(): Promise<readonly Run[]>;
-  runOf(promotionDigest: Digest, generation: number): Promise<Run | null>;
+  runOf(promotionDigest: Digest, generation: number, extension: number): Promise<Run | null>;
   run(id: Uuid): Promise<Run | null>;
   /** Before an order is sent. Once more with the same digest is fine. */
   recordOrder(order: NewOrder): Promise<void>;

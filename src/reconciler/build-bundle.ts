@@ -65,6 +65,7 @@ async function build(order: Order, allow: Allow, sources: BundleSources): Promis
     ...changes.artifacts, input, plan, predicate.sources.promotion, ...(predicate.lock === null ? [] : [predicate.lock]),
     ...predicate.sources.commits.map(({ artifact }) => artifact), ...predicate.artifacts.filter(({ name }) => name !== EVIDENCE_FILE).map(({ digest }) => digest),
   ]);
+  for (const [digest, bytes] of await collectExtended(sources.artifacts, predicate)) artifacts.set(digest, bytes);
   const runs = await runsFor(order, read<Plan>(artifacts, plan), read<DecisionInput>(artifacts, input), sources.artifacts, artifacts);
   for (const [digest, bytes] of await collect(sources.artifacts, [...(runs?.files ?? []), ...(runs?.artifacts ?? [])].map((file) => file.digest))) artifacts.set(digest, bytes);
   const parts = [decision, ...changes.envelopes, ...approvals.values(), ...artifacts.values()];
@@ -82,6 +83,14 @@ function predicateOf(envelope: Uint8Array): PromotionDecisionPredicate {
   const statement = parsed.ok ? parseStatement(parsed.envelope.payload) : parsed;
   if (!statement.ok) return missing('decision');
   return (statement.statement.predicate as unknown as { readonly content: PromotionDecisionPredicate }).content;
+}
+
+/** What an extension rests on: the input of the allow that stands, and the plan that people approved. */
+async function collectExtended(source: ArtifactSource, { sources }: PromotionDecisionPredicate): Promise<Map<Digest, Uint8Array>> {
+  if (sources.extends === null) return new Map();
+  const found = await collect(source, [sources.extends]);
+  const { plan } = read<DecisionInput>(found, sources.extends);
+  return new Map([...found, ...(await collect(source, plan === null ? [] : [plan]))]);
 }
 
 /** What the order makes run: the plan's, or for a fallback what ran before (T28). */

@@ -140,7 +140,7 @@ export class RunExecutor {
   async #take(app: OpenApp): Promise<RunPerformer> {
     const { runs } = this.#world;
     const { promotionDigest, generation } = app.openRun;
-    const stored = await runs.runOf(promotionDigest, generation);
+    const stored = await runs.runOf(promotionDigest, generation, extensionOf(app.openRun));
     const run = stored ?? (await this.#create(app));
     const performer = new RunPerformer(this.#performerWorld, run, stored !== null);
     await performer.resume();
@@ -151,9 +151,9 @@ export class RunExecutor {
     const { environment, application, openRun } = app;
     const { operation, promotionDigest, generation, decision, notAfter } = openRun;
     const plan = await this.#plan(openRun);
-    const state = startRun({ plan, promotionDigest, generation, decision: decision.digest, decidedSeq: decision.seq, notAfter, replaces: app.lock });
+    const state = startRun({ plan, promotionDigest, generation, decision: decision.digest, decidedSeq: decision.seq, notAfter, replaces: operation === 'extend' ? null : app.lock, tries: triesBefore(app) });
     const openedAt = this.#world.now().toISOString();
-    const wanted = { environment, application, operation, promotionDigest, generation, decision, state: state as unknown as JsonObject, openedAt };
+    const wanted = { environment, application, operation, promotionDigest, generation, extension: extensionOf(openRun), decision, state: state as unknown as JsonObject, openedAt };
     const created = await this.#world.runs.createRun(wanted);
     if (created.ok) return created.run;
     await this.#endOlder(app, openedAt);
@@ -195,7 +195,17 @@ function openApps(state: LogState): Map<string, OpenApp> {
 }
 
 function isSame(run: Run, open: OpenRun): boolean {
-  return run.promotionDigest === open.promotionDigest && run.generation === open.generation;
+  return run.promotionDigest === open.promotionDigest && run.generation === open.generation && run.extension === extensionOf(open);
+}
+
+/** What tells the runs of one promotion apart. */
+function extensionOf({ operation, openedSeq }: OpenRun): number {
+  return operation === 'extend' ? openedSeq : 0;
+}
+
+/** An extension stays in its generation, so its orders are counted on from those that its targets got before. */
+function triesBefore({ openRun, standing }: OpenApp): ReadonlyMap<string, number> {
+  return new Map(openRun.operation === 'extend' ? standing?.targets.map((mark) => [mark.target, mark.try]) : []);
 }
 
 function rejectedBy(signal: AbortSignal): Promise<never> {

@@ -40,7 +40,7 @@ async function fill(): Promise<void> {
   });
   const runs = createRunStore(scope);
   const created = await runs.createRun({
-    environment: 'prod', application: 'shop', operation: 'promote', promotionDigest: digestOfBytes('promotion 1'), generation: 1,
+    environment: 'prod', application: 'shop', operation: 'promote', promotionDigest: digestOfBytes('promotion 1'), generation: 1, extension: 0,
     decision: { seq: 5, digest: digestOfBytes('decision') }, state: {}, openedAt: AT,
   });
   if (!created.ok) throw new Error(created.code);

@@ -36,7 +36,7 @@ afterAll(async () => {
 
 function newRun(environment: string, generation = 1): NewRun {
   return {
-    environment, application: 'shop', operation: 'promote', promotionDigest: digestOfBytes(`${environment} ${generation}`), generation,
+    environment, application: 'shop', operation: 'promote', promotionDigest: digestOfBytes(`${environment} ${generation}`), generation, extension: 0,
     decision: { seq: 9, digest: digestOfBytes('decision') }, state: { step: 0 }, openedAt: AT,
   };
 }
@@ -53,8 +53,21 @@ describe('runs', () => {
     expect(first).toMatchObject({ ok: true, created: true, run: { id: derivedId(LOG, 'Run', digestOfBytes('once 1'), 1), n: 0, endedAt: null } });
     const again = await runs.createRun({ ...newRun('once'), state: { other: true } });
     expect(again).toEqual({ ok: true, created: false, run: first.ok && first.run });
-    expect(await runs.runOf(digestOfBytes('once 1'), 1)).toEqual(first.ok && first.run);
-    expect(await runs.runOf(digestOfBytes('once 1'), 2)).toBeNull();
+    expect(await runs.runOf(digestOfBytes('once 1'), 1, 0)).toEqual(first.ok && first.run);
+    expect(await runs.runOf(digestOfBytes('once 1'), 2, 0)).toBeNull();
+  });
+
+  test('has a run of its own for each extension of a promotion, which keeps digest and generation', async () => {
+    const base = await opened('extended');
+    await runs.appendTransition(base.id, transition(1, true));
+    const extension: NewRun = { ...newRun('extended'), operation: 'extend', extension: 12 };
+    const made = await runs.createRun(extension);
+    expect(made).toMatchObject({ ok: true, created: true, run: { extension: 12, generation: 1 } });
+    expect(await runs.createRun(extension)).toMatchObject({ ok: true, created: false });
+    expect((await runs.runOf(extension.promotionDigest, 1, 12))?.id).not.toBe(base.id);
+    expect((await runs.runOf(extension.promotionDigest, 1, 0))?.id).toBe(base.id);
+    expect(await runs.runOf(extension.promotionDigest, 1, 13)).toBeNull();
+    await expect(runs.createRun({ ...newRun('mixed'), extension: 3 })).rejects.toMatchObject({ code: 'StorageFailed' });
   });
 
   test('never opens two runs in one place', async () => {

@@ -14,7 +14,8 @@ import { genesisDocumentsDigest, intentPreimage } from '../../src/core/model/pre
 import { keyIdOf } from '../../src/core/evidence/dsse.ts';
 import type { DigestResolver } from '../../src/ports/digest-resolver.ts';
 import type { RecordSigner } from '../../src/ports/signing.ts';
-import type { LogState } from '../../src/core/evidence/log-state.ts';
+import type { LogState, OpenRun } from '../../src/core/evidence/log-state.ts';
+import type { DeploymentOutcomePredicate } from '../../src/core/evidence/records.ts';
 import type { FinishedRun } from '../../src/reconciler/run-outcome.ts';
 import { Reconciler, type ReconcilerParts } from '../../src/reconciler/reconciler.ts';
 import { createRepository, createSshKey, createTemporaryFolder, signWithSsh, type SshKey, type TestRepository } from './git-repository.ts';
@@ -244,6 +245,11 @@ export class World {
   }
 }
 
+/** How a deployment to all targets of a plan ended, without receipts. */
+export function deployStep(targets: OpenRun['targets'], result: 'Succeeded' | 'Failed'): DeploymentOutcomePredicate['steps'][number] {
+  return { name: 'deploy', result, targets: targets.map(({ target }) => ({ target, agent: 'host', result, code: 'Applied', message: '', try: 1, receipt: null })) };
+}
+
 /** Ends every run at once with the result that `answer` gives; stands where agents would be. */
 export class InstantExecutor {
   readonly executed: { readonly environment: string; readonly generation: number; readonly release: string | null }[] = [];
@@ -266,7 +272,7 @@ export class InstantExecutor {
         environment: app.environment, application: app.application, receipts: [],
         predicate: {
           environment: app.environment, application: app.application, operation: run.operation, generation: run.generation, promotionDigest: run.promotionDigest, decision: run.decision,
-          result: this.answer, reason: this.answer === 'Succeeded' ? 'Ok' : 'TargetFailed', startedAt: at, endedAt: at, steps: [], fallback: null,
+          result: this.answer, reason: this.answer === 'Succeeded' ? 'Ok' : 'TargetFailed', startedAt: at, endedAt: at, steps: [deployStep(run.targets, this.answer)], fallback: null,
         },
       });
     }

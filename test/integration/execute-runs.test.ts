@@ -232,7 +232,7 @@ describe('a restart', () => {
   it('with a store that still has an older run open follows the log', async () => {
     const { log, hub, startExecutor } = await openStage(scratch, { workflow: onlyDeploy() });
     const server = await startExecutor();
-    const stale = { ...SUBJECT, operation: 'promote', promotionDigest: digestOfBytes('lost'), generation: 1, decision: { seq: 1, digest: digestOfBytes('lost') }, state: {}, openedAt: log.now.toISOString() } as const;
+    const stale = { ...SUBJECT, operation: 'promote', promotionDigest: digestOfBytes('lost'), generation: 1, extension: 0, decision: { seq: 1, digest: digestOfBytes('lost') }, state: {}, openedAt: log.now.toISOString() } as const;
     await log.allow('1.0.0');
     await runToEnd(log, server);
     await server.runs.createRun(stale);

@@ -10,12 +10,13 @@ import { proveOrder, type AgentMemory, type ProofResult } from '../../src/core/o
 import type { PromotionDecisionPredicate } from '../../src/core/evidence/records.ts';
 import { buildBundle } from '../../src/reconciler/build-bundle.ts';
 import { documentOf, LogFixture } from '../fakes/log-fixture.ts';
+import { deployStep } from '../fakes/world.ts';
 import { createTemporaryFolder } from '../fakes/git-repository.ts';
 import { openPgp } from '../fakes/openpgp.ts';
 
 /** What a thief of the server's key for decisions can make an agent believe, who has nobody's approval but those that were given. */
 
-const FRESH: AgentMemory = { protectedChange: null, lastOrder: () => null };
+const FRESH: AgentMemory = { protectedChange: null, lastOrders: () => [] };
 
 let folder: string;
 let log: LogFixture;
@@ -41,7 +42,7 @@ function succeed(l: LogFixture): void {
   if (run === null) throw new Error('no run is open');
   const at = l.now.toISOString();
   const { operation, generation, promotionDigest, decision } = run;
-  l.close({ environment: 'prod', application: 'shop', operation, generation, promotionDigest, decision, result: 'Succeeded', reason: 'Ok', startedAt: at, endedAt: at, steps: [], fallback: null }, []);
+  l.close({ environment: 'prod', application: 'shop', operation, generation, promotionDigest, decision, result: 'Succeeded', reason: 'Ok', startedAt: at, endedAt: at, steps: [deployStep(run.targets, 'Succeeded')], fallback: null }, []);
 }
 
 /** Proves the order that names the log's last decision, as agent anna. */

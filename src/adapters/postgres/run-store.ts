@@ -6,7 +6,7 @@ import type { NewOrder, NewRun, Run, RunStore, StoredOrder, Transition } from '.
 import { StorageError } from '../../ports/storage-error.ts';
 import { toJsonb, type Queries, type TenantDatabase } from './scope.ts';
 
-const RUN = `id, environment, application, operation, promotion_digest AS "promotionDigest", generation, decision_seq AS "decisionSeq",
+const RUN = `id, environment, application, operation, promotion_digest AS "promotionDigest", generation, extension, decision_seq AS "decisionSeq",
   decision_digest AS "decisionDigest", n, state, opened_at AS "openedAt", ended_at AS "endedAt"`;
 
 type RunColumns = Omit<Run, 'decision'> & { readonly decisionSeq: number; readonly decisionDigest: Digest };
@@ -23,7 +23,7 @@ export function createRunStore(database: TenantDatabase): RunStore {
     transitions: (run) => database.transaction(async (queries) =>
       (await queries.query<{ n: number; event: JsonObject; at: string }>('SELECT n, event, at FROM run.transitions WHERE run_id = $1 ORDER BY n', [run])).rows),
     openRuns: () => runs('ended_at IS NULL', []),
-    runOf: async (promotionDigest, generation) => (await runs('promotion_digest = $2 AND generation = $3', [promotionDigest, generation]))[0] ?? null,
+    runOf: async (promotionDigest, generation, extension) => (await runs('promotion_digest = $2 AND generation = $3 AND extension = $4', [promotionDigest, generation, extension]))[0] ?? null,
     run: async (id) => (await runs('id = $2', [id]))[0] ?? null,
     recordOrder: (order) => database.transaction((queries) => recordOrder(queries, database, order)),
     recordReceipt: (digest, receipt, answeredAt) => database.transaction((queries) => recordReceipt(queries, digest, receipt, answeredAt)),
@@ -34,11 +34,11 @@ export function createRunStore(database: TenantDatabase): RunStore {
 type Log = Pick<TenantDatabase, 'tenant' | 'logId'>;
 
 async function createRun(queries: Queries, log: Log, run: NewRun): ReturnType<RunStore['createRun']> {
-  const id = derivedId(log.logId, 'Run', run.promotionDigest, run.generation);
+  const id = derivedId(log.logId, 'Run', run.promotionDigest, run.generation, ...(run.extension === 0 ? [] : [run.extension]));
   const inserted = await queries.query<RunColumns>(
-    `INSERT INTO run.runs (tenant_id, log_id, id, environment, application, operation, promotion_digest, generation, decision_seq, decision_digest, state, opened_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING ${RUN}`,
-    [log.tenant, log.logId, id, run.environment, run.application, run.operation, run.promotionDigest, run.generation,
+    `INSERT INTO run.runs (tenant_id, log_id, id, environment, application, operation, promotion_digest, generation, extension, decision_seq, decision_digest, state, opened_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING RETURNING ${RUN}`,
+    [log.tenant, log.logId, id, run.environment, run.application, run.operation, run.promotionDigest, run.generation, run.extension,
       run.decision.seq, run.decision.digest, stateJson(run.state), run.openedAt],
   );
   const created = inserted.rows[0];

@@ -32,22 +32,24 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   try {
     const evidence = await requireEvidence(context, clone, repository);
     const loaded = await clone.loadCandidate(repository, evidence, textOption(context.values, 'ref') ?? 'HEAD');
-    const world = clone.worldOf(repository, evidence, loaded);
-    const registry = clone.registryOf(context, repository);
     const asOf = context.now().toISOString();
+    const world = await clone.worldOf(repository, evidence, loaded, asOf);
+    const registry = clone.registryOf(context, repository);
     const found: PlannedSubject[] = [];
     for (const subject of subjectsNamed(world, name)) found.push(await context.terminal.during('Planning', planSubject(world, subject, registry, asOf)));
     await context.terminal.result(found.map((one) => modelOf(one, world)), () => found.map((one) => textOf(one, world)).join('\n\n'));
-    return found.every((one) => one.satisfied || one.decision.outcome === 'allow') ? 0 : 1;
+    return found.every((one) => one.extension === null ? one.satisfied || one.decision.outcome === 'allow' : one.extension.decision.outcome === 'allow') ? 0 : 1;
   } finally {
     await repository.close();
   }
 }
 
+/** @param one what is explained is its extension, where there is one */
 function modelOf(one: PlannedSubject, world: PlanningWorld): object {
-  const { decision, built } = one;
+  const { decision, built } = one.extension ?? one;
   return {
     environment: one.subject.environment, application: one.subject.application, release: built.input.release, commit: world.candidate?.commit ?? world.tip, target: world.tip, satisfied: one.satisfied,
+    extends: one.extension?.plan.targets.map((t) => t.name) ?? [],
     lock: { digest: built.input.lock, basis: one.basis, fault: one.lockFault }, decision, requesters: built.input.requesters, approvals: built.input.approvals,
     rejected: built.input.rejected, lines: explainDecision(decision, built.input),
   };
@@ -55,12 +57,21 @@ function modelOf(one: PlannedSubject, world: PlanningWorld): object {
 
 function textOf(one: PlannedSubject, world: PlanningWorld): string {
   const { environment, application } = one.subject;
+  if (one.extension !== null) return extensionText(one.extension, world);
   if (one.satisfied) return `${environment}/${application} ${one.built.input.release ?? 'nothing'}: runs already, nothing needs to happen`;
   const lines = [renderExplanation(explainDecision(one.decision, one.built.input))];
   if (one.basis === 'resolved-here') lines.push('  The release is not locked yet: its tags were resolved from here, and the server locks what they point to when it sees the merge, or what an approval names.');
   if (one.lockFault !== null) lines.push(`  The release could not be locked from here: ${one.lockFault}`);
   lines.push(`  Judged for commit ${commitText(world)}, by record ${world.state.size - 1} of the log (${world.state.asOf ?? 'never'}).`);
   return lines.join('\n');
+}
+
+function extensionText({ plan, built, decision }: NonNullable<PlannedSubject['extension']>, world: PlanningWorld): string {
+  const targets = plan.targets.map((t) => t.name).join(', ');
+  return [
+    renderExplanation(explainDecision(decision, built.input)), `  It runs already but on ${targets}, where it is brought under the approvals that it has.`,
+    `  Judged by record ${world.state.size - 1} of the log (${world.state.asOf ?? 'never'}).`,
+  ].join('\n');
 }
 
 function commitText({ tip, candidate }: PlanningWorld): string {

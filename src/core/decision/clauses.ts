@@ -36,6 +36,11 @@ export function clausesFor(p: {
   return sortedClauses(clauses);
 }
 
+/** Every demand of both lists, each once: none replaces another (T17). */
+export function everyClause(a: readonly Clause[], b: readonly Clause[]): readonly Clause[] {
+  return sortedClauses([...a, ...b]);
+}
+
 function demandsSomebody(rule: ApprovalRule): boolean {
   return rule.people > 0 || (rule.roles ?? []).some((role) => role.count > 0);
 }

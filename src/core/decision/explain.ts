@@ -70,7 +70,7 @@ function placeOf(input: DecisionInput): string {
 }
 
 function headline(decision: Decision, input: DecisionInput): Advice {
-  const what = input.operation === 'remove' ? 'removal' : (input.release ?? 'promotion');
+  const what = input.operation === 'remove' ? 'removal' : `${input.release ?? 'promotion'}${input.operation === 'extend' ? ' on targets that came later' : ''}`;
   const blocked = decision.gates.filter(({ outcome }) => outcome !== 'passed').length;
   const why = blocked === 1 ? 'one gate holds it' : `${blocked} gates hold it`;
   const verdict = {
@@ -95,13 +95,20 @@ function adviseOn(gate: GateResult, input: DecisionInput): Advice {
     case 'NotRequired':
       return { text: notRequiredText(gate) };
     case 'ApprovalsMissing':
-      return { ...missingApprovals(gate), command: `stella approve ${place}` };
+      return input.operation === 'extend' ? promotionNeeded(gate, place) : { ...missingApprovals(gate), command: `stella approve ${place}` };
     case 'ApprovalsRejected':
       return { text: `Rejected by ${listed(names(gate, 'rejectedBy'))}.`, remedy: 'A rejection stands for this exact change: change the promotion and ask again.' };
     case 'RequesterUnknown':
+      if (input.operation === 'extend') return promotionNeeded(gate, place);
       return { ...unknownRequester(gate), command: `stella promote ${place}${input.release === null ? '' : ` ${input.release}`}` };
     case 'Frozen':
-      return { text: `Freeze ${gate.subject} is in force here.`, remedy: 'It ends when its document is removed under its quorum.' };
+      return { text: `Freeze ${gate.subject} holds here.`, ...wayOut(gate, place) };
+    case 'ReleaseSuspended':
+      return { text: `Release ${input.release ?? ''} is suspended by freeze ${gate.subject}.`, ...wayOut(gate, place) };
+    case 'AgentSuspended':
+      return { text: `Agent ${gate.subject.slice('agent/'.length)}, which would deploy it, is suspended.`, remedy: 'It works again once a quorum lifts the suspension.', command: 'stella stop list' };
+    case 'Excepted':
+      return { text: `Freeze ${gate.subject} holds here; ${listed(names(gate, 'by'))} let this promotion through.` };
     case 'SourceMissing':
       return { text: `Environment ${gate.subject}, where releases come from, does not exist.`, remedy: `Add it, or name another source in environment ${input.environment}.` };
     case 'SourceNotDeployed':
@@ -142,7 +149,7 @@ function passedText(gate: GateResult): string {
     case 'separation':
       return `Asked for by ${listed(names(gate, 'requesters'))}, who cannot approve${number(gate, 'unknown') > 0 ? '; for each unknown requester one more person must agree' : ''}.`;
     case 'freeze':
-      return 'No freeze is in force here.';
+      return gate.subject === '' ? 'No freeze is in force here.' : `Freeze ${gate.subject} does not hold now${word(gate, 'begins') === '' ? '' : `; it begins ${word(gate, 'begins')}`}.`;
     case 'source':
       return `${gate.subject} has run this release for ${spanText(number(gate, 'soakSeconds'))} or longer.`;
   }
@@ -180,6 +187,14 @@ function missingApprovals(gate: GateResult): Advice {
   return { text: sentences.join(' '), remedy: 'Nobody is left who could approve: give somebody else the role, which is a protected change.' };
 }
 
+/** New approvals name a new promotion, so what an extension lacks can only be had by one. */
+function promotionNeeded(gate: GateResult, place: string): Advice {
+  return {
+    text: `The approvals behind what runs do not meet what is demanded now: ${number(gate, 'have')} of ${people(number(gate, 'need'))} count${names(gate, 'missingRoles').length > 0 ? `, missing is ${names(gate, 'missingRoles').join(' or ')}` : ''}.`,
+    remedy: `A promotion is needed: raise spec.attempt of Promotion ${place}, then have it approved. It deploys to all targets.`,
+  };
+}
+
 function unknownRequester(gate: GateResult): Advice {
   const requesters = names(gate, 'requesters');
   const known = requesters.length > 0 ? ` besides ${requesters.join(', ')}` : '';
@@ -187,6 +202,16 @@ function unknownRequester(gate: GateResult): Advice {
     text: `Who asked for this${known} cannot be told, so nobody can be told apart from them (rules: ${listed(names(gate, 'clauses'))}).`,
     remedy: 'Somebody who answers for the request adopts it by signing it with their own key; they cannot approve it then.',
   };
+}
+
+/** How a freeze ends: by its calendar, by those whom it names, or by the quorum that lifts it. */
+function wayOut(gate: GateResult, place: string): Partial<Advice> {
+  const count = number(gate, 'mayExcept');
+  const lifted = 'It ends when a quorum lifts it.';
+  if (count === 0) return { remedy: gate.opensAt === null ? lifted : `It ends by its calendar at ${gate.opensAt}, or when a quorum lifts it.`, command: 'stella stop list' };
+  const roles = names(gate, 'roles');
+  const who = `${people(count)}${roles.length > 0 ? ` (${roles.join(', ')})` : ''}`;
+  return { remedy: `${who} may let this promotion through.${gate.opensAt === null ? '' : ` It ends by its calendar at ${gate.opensAt}.`} ${lifted}`, command: `stella approve ${place} --except ${gate.subject}` };
 }
 
 function promoteTo(environment: string, input: DecisionInput): string {
@@ -209,6 +234,8 @@ function whyRejected(rejected: RejectedApproval, input: DecisionInput): Advice {
       return { text: `The approval by ${who} was signed with a key that had expired when it was first seen.`, remedy: 'Approve again with a key that is valid.', ...again };
     case 'KeyCompromised':
       return { text: `The approval by ${who} is void: its key is marked as compromised.`, remedy: 'Approve again with another key.', ...again };
+    case 'PrincipalSuspended':
+      return { text: `The approval by ${who} is void: ${who} is suspended.`, remedy: 'Somebody else must approve it.' };
     case 'NotAPerson':
       return { text: `The approval by ${who} does not count: only people approve.` };
     case 'RoleMissing':
@@ -217,6 +244,8 @@ function whyRejected(rejected: RejectedApproval, input: DecisionInput): Advice {
       return { text: `The approval by ${who} does not count: ${who} asked for this change.`, remedy: 'Somebody else must approve it.' };
     case 'Duplicate':
       return { text: `The approval by ${who} is there more than once; it counts once.` };
+    case 'Withdrawn':
+      return { text: `The approval by ${who} does not count: ${who} withdrew it.`, remedy: 'If they changed their mind, they approve again.', ...again };
     case 'Consumed':
       return { text: `The approval by ${who} was used by an earlier run.`, remedy: 'Approve again.', ...again };
   }

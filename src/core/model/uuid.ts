@@ -29,6 +29,6 @@ export function uuidV5(namespace: Uuid, name: string): Uuid {
 }
 
 /** The id of a thing in API and tables: the same in every database that is built from the same log (DESIGN §3). */
-export function derivedId(logId: Digest, kind: string, name: string, generation: number): Uuid {
-  return uuidV5(STELLA_NAMESPACE, canonicalText([logId, kind, name, generation]));
+export function derivedId(logId: Digest, kind: string, name: string, generation: number, ...more: readonly number[]): Uuid {
+  return uuidV5(STELLA_NAMESPACE, canonicalText([logId, kind, name, generation, ...more]));
 }

@@ -49,7 +49,7 @@ function decodeAll(value: unknown): Uint8Array[] | null {
   return bytes.every((b): b is Uint8Array => b !== null) ? bytes : null;
 }
 
-const OPERATIONS: readonly OrderOperation[] = ['promote', 'remove', 'fall-back', 'health-check'];
+const OPERATIONS: readonly OrderOperation[] = ['promote', 'extend', 'remove', 'fall-back', 'health-check'];
 
 function readOrder(value: unknown): Order | null {
   const o = value as Partial<Order> | null;

@@ -12,7 +12,7 @@ export type SeenChange = { readonly seq: number; readonly digest: Digest };
 
 export type ChangesFault = {
   readonly ok: false;
-  readonly code: 'GenesisNotPinned' | 'ChangeNotEntitled' | 'ChainRegressed' | 'OtherLog' | 'InForceMismatch' | 'ArtifactMissing';
+  readonly code: 'GenesisNotPinned' | 'ChangeNotEntitled' | 'ChainRegressed' | 'OtherLog' | 'InForceMismatch' | 'ArtifactMissing' | 'RulesUnknown';
   readonly message: string;
 };
 /** `state`: after all changes. `stateBefore`: what was in force when record `seq` was made. `last`: null where nothing but the pinned root is shown. */
@@ -55,6 +55,8 @@ export function foldChanges(changes: readonly Uint8Array[], p: LogSources & { re
 
 /** Whether a record belongs to this log and was made under what is in force in `state`. A change that was withheld shows here. */
 export function headerFault(state: LogState, { header }: EvidenceRecord): ChangesFault | null {
+  // Another rule set might mean something else by the same bytes (T12).
+  if (header.rules !== 1) return refuse('RulesUnknown', `record ${header.seq} asks for rule set ${String(header.rules)}; this agent knows 1`);
   if (header.logId !== state.logId || header.tenant !== state.tenant) return refuse('OtherLog', 'a record belongs to another log');
   const { root, principals, policy } = state.inForceDigests;
   const same = header.root === root && header.principals === principals && header.policy === policy;

@@ -1,36 +1,38 @@
 import type { OpenPgpVerifier } from '../commit/openpgp.ts';
-import { canonicalText, parseCanonicalJson, type JsonObject } from '../model/canonical-json.ts';
-import { digestOf, digestOfBytes, type Digest, type Preimage } from '../model/digest.ts';
+import { parseCanonicalJson, type JsonObject } from '../model/canonical-json.ts';
+import { digestOf, digestOfBytes, type Digest } from '../model/digest.ts';
 import { documentDigest, type AnyDocument, type DocumentOf } from '../model/documents.ts';
 import { parseInstant, type InstantMs } from '../model/instant.ts';
 import { limits } from '../model/limits.ts';
-import { preimageDigest, type Clause, type Lock, type OrderOperation, type Plan, type PlanTarget, type PromotionPreimage, type Runs } from '../model/preimages.ts';
-import { ballotOf } from '../decision/ballot.ts';
-import { earlier, instantTextOf, NEVER, type InstantText } from '../decision/instants.ts';
+import { preimageDigest, type Lock, type Operation, type OrderOperation, type Plan, type PlanTarget, type Runs } from '../model/preimages.ts';
+import { ballotOf, type Ballot } from '../decision/ballot.ts';
+import { earlier, instantText, instantTextOf, NEVER, type InstantText } from '../decision/instants.ts';
 import { approvalsGate } from '../decision/gate/approvals.ts';
+import { freezeGate, type FreezeGate } from '../decision/gate/freeze.ts';
 import { separationGate } from '../decision/gate/separation.ts';
-import { clausesFor } from '../decision/clauses.ts';
+import { freezeFacts } from '../decision/freeze-facts.ts';
 import { judgeApprovals, type ApprovalCandidate } from '../decision/judge-approvals.ts';
 import type { DecisionInput } from '../decision/types.ts';
-import type { LogSources } from '../evidence/fold.ts';
 import { allInForce, inForceOf, rootOf, type LogState } from '../evidence/log-state.ts';
 import { readRecord, serviceKeys } from '../evidence/record-codec.ts';
 import type { EvidenceRecord, PromotionDecisionPredicate } from '../evidence/records.ts';
-import { signersOf } from '../trust/embedded-signers.ts';
-import { keyRingIn } from '../trust/key-ring.ts';
+import { signersOf, verifyTogether } from '../trust/embedded-signers.ts';
+import { keyRingIn, type KeyRing } from '../trust/key-ring.ts';
 import { findRequesters, type TouchingCommit } from '../trust/requesters.ts';
 import { runsFitLock } from '../release/lock.ts';
-import { targetsFor, targetTypeOf } from '../release/plan.ts';
 import { PREVIOUS_STICKER, STICKER } from '../release/sticker.ts';
 import { decodeBundle, type OrderBundle } from './bundle.ts';
 import { foldChanges, headerFault, type SeenChange } from './fold-changes.ts';
+import { proveExtension, provePromotion, type ProvenPromotion } from './prove-promotion.ts';
+import { readShown, Refused, requireDigest, type OrderRefusal, type Shown } from './refused.ts';
 
 /** What the agent remembers of one (environment, application, target). */
 export type LastOrder = { readonly generation: number; readonly promotionDigest: Digest; readonly try: number };
 export type AgentMemory = {
   /** The last protected change it has accepted: record and envelope digest. A shorter or other chain is refused. */
   readonly protectedChange: SeenChange | null;
-  readonly lastOrder: (environment: string, application: string, target: string) => LastOrder | null;
+  /** The last order of each of its targets that it began for one environment and application. */
+  readonly lastOrders: (environment: string, application: string) => readonly (LastOrder & { readonly target: string })[];
 };
 
 export type ProvenOrder = {
@@ -79,9 +81,7 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   const { state, stateBefore, protectedChange } = foldShown(bundle, p, artifact);
   const { record, predicate } = readAllow(bundle, state, stateBefore);
   const { order } = bundle;
-  if ((order.operation === 'promote' || order.operation === 'remove') && order.operation !== predicate.operation) {
-    throw new Refused('OperationMismatch', `the order says ${order.operation}, the decision ${predicate.operation}`);
-  }
+  checkOperation(order.operation, predicate.operation);
   const input = readShown<DecisionInput>(artifact, predicate.input, 'decision input');
   if (input.environment !== predicate.environment || input.application !== predicate.application || input.asOf !== predicate.decidedAt) {
     throw new Refused('PromotionDigestMismatch', 'the decision and its input speak of different things');
@@ -89,8 +89,8 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   const plan = readShown<Plan>(artifact, requireDigest(predicate.sources.plan), 'plan');
   checkPlan(predicate, plan, artifact, state);
   const target = checkTarget(state, plan, predicate, order.target, p.agent);
-  const clauses = checkPromotionDigest(state, predicate, input, plan);
-  const approvedUntil = checkQuorum(state, bundle, predicate, input, clauses, { artifact, openPgp: p.openPgp });
+  const promotion = predicate.operation === 'extend' ? proveExtension(state, predicate, input, plan, artifact) : provePromotion(state, predicate, input, plan);
+  const approvedUntil = checkQuorum(state, bundle, { p: predicate, input, plan, promotion, artifact, params: p });
   checkFreshness(predicate, bundle, p, target.name, approvedUntil);
   const runs = runsOf(bundle, predicate, input, plan, artifact);
   for (const file of [...(runs?.files ?? []), ...(runs?.artifacts ?? [])]) {
@@ -100,8 +100,14 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   return {
     operation: order.operation, environment: predicate.environment, application: predicate.application, release: predicate.release,
     generation: predicate.decision.generation, promotionDigest: requireDigest(predicate.decision.promotionDigest), try: order.try, target, runs, artifacts: bundle.artifacts,
-    sticker, notAfter: predicate.decision.notAfter ?? record.header.asOf, quorumProven: clauses.length > 0, protectedChange,
+    sticker, notAfter: predicate.decision.notAfter ?? record.header.asOf, quorumProven: promotion.clauses.length > 0, protectedChange,
   };
+}
+
+/** An order does what the decision says. An extension reaches targets where nothing ran before, so it falls back to nothing. */
+function checkOperation(ordered: OrderOperation, decided: Operation): void {
+  const fits = ordered === decided || ordered === 'health-check' || (ordered === 'fall-back' && decided !== 'extend');
+  if (!fits) throw new Refused('OperationMismatch', `the order says ${ordered}, the decision ${decided}`);
 }
 
 type Folded = { readonly state: LogState; readonly stateBefore: (seq: number) => LogState; readonly protectedChange: SeenChange };
@@ -161,7 +167,10 @@ function checkTarget(state: LogState, plan: Plan, predicate: PromotionDecisionPr
   if (!spec.environments.includes(predicate.environment) || !spec.applications.includes(predicate.application)) {
     throw new Refused('TargetMismatch', `target ${name} may not be used by ${predicate.environment}/${predicate.application}`);
   }
-  if (inForceOf(state, 'Agent', agent) === null) throw new Refused('TargetMismatch', `agent ${agent} is not in force`);
+  const self = inForceOf(state, 'Agent', agent);
+  if (self === null) throw new Refused('TargetMismatch', `agent ${agent} is not in force`);
+  // T24: whatever is asked of it, going back included.
+  if (self.spec.suspended !== undefined) throw new Refused('AgentSuspended', `agent ${agent} is suspended: ${self.spec.suspended.reason}`);
   return target;
 }
 
@@ -169,47 +178,92 @@ function preimageOfTarget(t: PlanTarget): Digest {
   return digestOf({ type: 'stella/plan-target/v1', name: t.name, targetType: t.type, agent: t.agent, connection: t.connection });
 }
 
+type QuorumQuestion = { readonly p: PromotionDecisionPredicate; readonly input: DecisionInput; readonly plan: Plan; readonly promotion: ProvenPromotion; readonly artifact: Shown; readonly params: Params };
+
 /**
  * The quorum over the recomputed digest, excluding every requester shown. Nothing of it is taken from the decision.
  * @returns when the first of the approvals that count expires: whoever signs decisions may date them, but not outlive a yes (T23)
  */
-function checkQuorum(state: LogState, bundle: OrderBundle, p: PromotionDecisionPredicate, input: DecisionInput, clauses: readonly Clause[], { artifact, openPgp }: LogSources): InstantText {
-  if (clauses.length === 0) return NEVER;
-  const ring = keyRingIn(state, openPgp);
-  const promotion = promotionOf(p, artifact);
+function checkQuorum(state: LogState, bundle: OrderBundle, q: QuorumQuestion): InstantText {
+  const { p, input, plan, promotion: { clauses } } = q;
+  const freezes = freezeFacts(state, { environment: p.environment, application: p.application, release: p.release, agents: plan.targets.map((t) => t.agent) });
+  if (clauses.length === 0 && freezes.length === 0) return NEVER;
+  const ring = keyRingIn(state, q.params.openPgp);
+  const requesters = requestersOf(state, q, ring);
+  const judged = judgeApprovals({
+    candidates: candidatesOf(bundle, q, ring), ring, promotionDigest: p.decision.promotionDigest, environment: p.environment, application: p.application, clauses, freezes, requesters: requesters.people, asOf: p.decidedAt,
+    principals: new Map(allInForce(state, 'Principal').map((doc) => [doc.metadata.name, doc.spec])),
+  });
+  const own: DecisionInput = { ...input, clauses, freezes: judged.freezes, requesters, approvals: judged.approvals, rejected: judged.rejected, approvers: judged.approvers };
+  const ballot = ballotOf(own, instantTextOf(own.asOf));
+  const gate = approvalsGate(clauses, ballot);
+  const missing = [...gate.results, ...separationGate(clauses, ballot)].find((g) => g.outcome !== 'passed');
+  if (missing !== undefined) throw new Refused('QuorumNotMet', `${missing.subject}: ${missing.code}${reasonsOf(judged.rejected)}`);
+  const freeze = checkFreezes(own, bundle.order.operation, ballot, q.params.now);
+  return [...gate.counted, ...freeze.counted].reduce((end, vote) => earlier(end, vote.expiresAt), freeze.begins);
+}
+
+const NAMES_IN_REASON = 10;
+function reasonsOf(rejected: DecisionInput['rejected']): string {
+  return rejected.length === 0 ? '' : ` (${rejected.slice(0, NAMES_IN_REASON).map(({ principal, code }) => `${principal}: ${code}`).join(', ')})`;
+}
+
+/** Everybody who is shown to have asked, and whoever the decision names besides. */
+function requestersOf(state: LogState, { p, promotion, artifact }: QuorumQuestion, ring: KeyRing): DecisionInput['requesters'] {
+  const document = promotionOf(p, artifact);
   const commits: TouchingCommit[] = p.sources.commits.map((c) => {
     const raw = artifact(c.artifact);
     if (raw === undefined) throw new Refused('ArtifactMissing', `commit ${c.commit} did not come with the order`);
     return { commit: c.commit, raw, touched: c.touched };
   });
   const shown = findRequesters({
-    logId: state.logId, promotion, releaseSpec: p.sources.releaseSpec, spentIntents: [], commits, ring, lockUnchanged: p.lock !== null && p.lock === input.state.lock, observedAt: parseInstant(p.decidedAt) ?? 0,
+    logId: state.logId, promotion: document, releaseSpec: p.sources.releaseSpec, spentIntents: [], commits, ring, lockUnchanged: p.lock !== null && p.lock === promotion.replaces.lock, observedAt: parseInstant(p.decidedAt) ?? 0,
   });
-  const people = [...new Set([...shown.people, ...input.requesters.people])].sort();
-  const requesters = { people, unknown: Math.max(shown.unknown, input.requesters.unknown) };
-  const seenAt = new Map(input.approvals.map((a) => [a.document, a.observedAt]));
-  const candidates = bundle.approvals.flatMap((bytes): ApprovalCandidate[] => {
-    const document = parseCanonicalJson(bytes) as AnyDocument | undefined;
-    if (document?.kind !== 'Approval') return [];
+  return { people: [...new Set([...shown.people, ...promotion.requesters.people])].sort(), unknown: Math.max(shown.unknown, promotion.requesters.unknown) };
+}
+
+function candidatesOf(bundle: OrderBundle, q: QuorumQuestion, ring: KeyRing): readonly ApprovalCandidate[] {
+  const seenAt = new Map(q.input.approvals.map((a) => [a.document, a.observedAt]));
+  const documents = bundle.approvals.map((bytes) => parseCanonicalJson(bytes) as AnyDocument | undefined).filter((document) => document?.kind === 'Approval');
+  verifyTogether(documents, ring);
+  return documents.flatMap((document): ApprovalCandidate[] => {
     const digest = documentDigest(document);
-    const observedAt = seenAt.get(digest) ?? p.decidedAt;
+    const observedAt = observedBy(q, seenAt.get(digest) ?? q.p.decidedAt);
     return signersOf(document, 'stella-approval', ring).flatMap(({ fingerprint, payload }) => {
       const holder = ring.get(fingerprint);
       if (holder === undefined) return [];
-      const { action, digest: approves, expires, despite } = document.spec;
-      return [{ principal: holder.principal.metadata.name, fingerprint, document: digest, payload, action, approves, expires: expires ?? null, despite: despite ?? [], observedAt }];
+      const { action, digest: approves, expires, despite, excepts } = document.spec;
+      return [{ principal: holder.principal.metadata.name, fingerprint, document: digest, payload, action, approves, expires: expires ?? null, despite: despite ?? [], excepts: excepts ?? [], observedAt }];
     });
   });
-  const judged = judgeApprovals({
-    candidates, ring, promotionDigest: p.decision.promotionDigest, environment: p.environment, application: p.application, clauses, requesters: people, asOf: p.decidedAt,
-    principals: new Map(allInForce(state, 'Principal').map((doc) => [doc.metadata.name, doc.spec])),
-  });
-  const own: DecisionInput = { ...input, clauses, requesters, approvals: judged.approvals, rejected: judged.rejected, approvers: judged.approvers };
-  const ballot = ballotOf(own, instantTextOf(own.asOf));
-  const gate = approvalsGate(clauses, ballot);
-  const missing = [...gate.results, ...separationGate(clauses, ballot)].find((g) => g.outcome !== 'passed');
-  if (missing !== undefined) throw new Refused('QuorumNotMet', `${missing.subject}: ${missing.code}`);
-  return gate.counted.reduce((end, vote) => earlier(end, vote.expiresAt), NEVER);
+}
+
+/**
+ * T9 judges a key by when the log first saw what it signed. That moment is a recorded fact, which an agent cannot prove: whoever signs
+ * records could date an approval back to before the key was retired or expired. So the agent sees an approval now, within the skew of clocks;
+ * it takes the log's word only for a promotion whose quorum it has itself proven before.
+ */
+function observedBy({ p, promotion, params }: QuorumQuestion, claimed: string): string {
+  const known = promotion.approvedRules.length > 0 && params.memory.lastOrders(p.environment, p.application).some((last) => last.promotionDigest === p.decision.promotionDigest);
+  if (known) return claimed;
+  const skewMs = limits.clockSkewSeconds * 1000;
+  const at = parseInstant(claimed) ?? params.now;
+  return instantText(Math.min(Math.max(at, params.now - skewMs), params.now + skewMs));
+}
+
+/**
+ * T24: no stop that came with the order reaches it. Calendars are judged when the decision was made, and the order holds until the next one begins;
+ * so a decision that is dated into the future would slip past one. Going back is never stopped (T28).
+ */
+function checkFreezes(own: DecisionInput, operation: OrderOperation, ballot: Ballot, now: InstantMs): FreezeGate {
+  const asOf = parseInstant(own.asOf);
+  const freeze = freezeGate(own, asOf, ballot);
+  if (operation === 'fall-back' || operation === 'health-check') return { ...freeze, begins: NEVER };
+  const stopped = freeze.results.find(({ outcome }) => outcome !== 'passed');
+  if (stopped !== undefined) throw new Refused(stopped.code === 'ReleaseSuspended' || stopped.code === 'AgentSuspended' ? stopped.code : 'Frozen', `${stopped.subject} stops it: ${stopped.code}`);
+  const isAhead = asOf === null || asOf > now + limits.clockSkewSeconds * 1000;
+  if (isAhead && own.freezes.some(({ calendar }) => calendar !== null)) throw new Refused('Frozen', `the decision is dated ${own.asOf}, which is to come, and a calendar of freezes cannot be judged by it`);
+  return freeze;
 }
 
 /** The Promotion whose requester was excluded: one that asks for another release or place would show another requester. */
@@ -227,9 +281,13 @@ function checkFreshness(p: PromotionDecisionPredicate, bundle: OrderBundle, para
   if (bundle.order.operation !== 'fall-back' && (holdsUntil === null || params.now > holdsUntil + limits.clockSkewSeconds * 1000)) {
     throw new Refused('AllowExpired', `the allow held until ${p.decision.notAfter ?? 'never'}`);
   }
-  const last = params.memory.lastOrder(p.environment, p.application, target);
-  if (last === null) return;
   const { generation, promotionDigest } = p.decision;
+  const seen = params.memory.lastOrders(p.environment, p.application);
+  // What another target of this agent has left behind, no target goes back to.
+  const newest = seen.reduce((most, one) => Math.max(most, one.generation), 0);
+  if (generation < newest) throw new Refused('GenerationOld', `generation ${generation} is older than ${newest}, which this agent has seen of ${p.environment}/${p.application}`);
+  const last = seen.find((one) => one.target === target);
+  if (last === undefined) return;
   const newer = generation > last.generation || (generation === last.generation && promotionDigest === last.promotionDigest && bundle.order.try > last.try);
   if (!newer) throw new Refused('GenerationOld', `generation ${generation}, try ${bundle.order.try} does not follow generation ${last.generation}, try ${last.try}`);
 }
@@ -249,7 +307,7 @@ function runsOf(bundle: OrderBundle, p: PromotionDecisionPredicate, input: Decis
 function stickerOf(p: PromotionDecisionPredicate, operation: ProvenOrder['operation'], artifact: Shown): Uint8Array | null {
   const named = p.artifacts.find((a) => a.name === (operation === 'fall-back' ? PREVIOUS_STICKER : STICKER));
   if (named === undefined) {
-    if (operation === 'promote' || operation === 'health-check') throw new Refused('ArtifactMissing', `the decision names no ${STICKER}`);
+    if (operation !== 'remove' && operation !== 'fall-back') throw new Refused('ArtifactMissing', `the decision names no ${STICKER}`);
     return null;
   }
   const bytes = artifact(named.digest);

@@ -83,6 +83,7 @@ export const FALL_BACK_STEP = '(fall-back)';
  * @param p.decision envelope digest of the allow
  * @param p.decidedSeq record of the allow
  * @param p.replaces the lock that the promotion replaces, null where nothing runs yet
+ * @param p.tries numbers of the last orders that targets got in this generation before, by name
  */
 export function startRun(p: {
   readonly plan: Plan;
@@ -92,6 +93,7 @@ export function startRun(p: {
   readonly decidedSeq: number;
   readonly notAfter: string;
   readonly replaces: Digest | null;
+  readonly tries?: ReadonlyMap<string, number>;
 }): RunState {
   const targets = p.plan.targets.map(({ name, agent }) => ({ name, agent })).sort((a, b) => compareText(a.name, b.name));
   const { workflow } = p.plan;
@@ -105,7 +107,7 @@ export function startRun(p: {
       attempts: wholeOr(step.retry?.attempts, 1, 1),
       delaySeconds: wholeOr(step.retry?.delaySeconds, 0, 0),
       timeoutSeconds: wholeOr(step.timeoutSeconds, 1, DEFAULT_TIMEOUT_SECONDS),
-      targets: targets.map(untouched),
+      targets: targets.map((target) => ({ ...untouched(target), try: p.tries?.get(target.name) ?? 0 })),
     })),
     fallBack: null, changed: [], startedAt: null, end: null,
   };

@@ -1,0 +1,78 @@
+import { canonicalText } from '../model/canonical-json.ts';
+import { digestOf, type Digest, type Preimage } from '../model/digest.ts';
+import type { DocumentOf } from '../model/documents.ts';
+import { preimageDigest, type Clause, type Plan, type PlanTarget, type PromotionPreimage } from '../model/preimages.ts';
+import { clausesFor, everyClause } from '../decision/clauses.ts';
+import { extendsPlan } from '../decision/extension.ts';
+import type { DecisionInput } from '../decision/types.ts';
+import { inForceOf, rootOf, type LogState } from '../evidence/log-state.ts';
+import type { PromotionDecisionPredicate } from '../evidence/records.ts';
+import { targetsFor, targetTypeOf } from '../release/plan.ts';
+import { readShown, Refused, requireDigest, type Shown } from './refused.ts';
+
+/** What people approved, as the promotion digest says it, and what is demanded of them. */
+export type ProvenPromotion = {
+  readonly clauses: readonly Clause[];
+  /** The rules that the digest names: whoever met them before, met these. */
+  readonly approvedRules: readonly Clause[];
+  /** Lock and runs that the promotion replaces. */
+  readonly replaces: Pick<DecisionInput['state'], 'lock' | 'runs'>;
+  /** Who asked, as far as the decision says. */
+  readonly requesters: DecisionInput['requesters'];
+};
+
+/** Recomputes the promotion digest from plan, lock and the rules in force. The plan's targets are all that are in force for it, so that no demand on one is left out (T17). */
+export function provePromotion(state: LogState, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan): ProvenPromotion {
+  const place = placeOf(state, p);
+  const targets = targetsIn(state, p, plan);
+  if (canonicalText(targets) !== canonicalText(plan.targets)) throw new Refused('TargetMismatch', 'the plan has other targets than those in force for this environment and application');
+  const clauses = clausesFor({ minimums: rootOf(state).spec.minimums, ...place, targets: targets.map((t) => t.name) });
+  requireApproved(state, p, { ...input, clauses }, requireDigest(p.sources.plan));
+  return { clauses, approvedRules: clauses, replaces: input.state, requesters: input.requesters };
+}
+
+/**
+ * An extension needs no new approvals, so it may bring nothing but what was approved, with other targets. What is demanded is what was when
+ * people approved it and what is today, for every target in force: a minimum of the one that is added is not left out (T17).
+ */
+export function proveExtension(state: LogState, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan, artifact: Shown): ProvenPromotion {
+  const place = placeOf(state, p);
+  const base = readShown<DecisionInput>(artifact, requireDigest(p.sources.extends), 'the input of the allow that is extended');
+  const approved = readShown<Plan>(artifact, requireDigest(base.plan), 'the approved plan');
+  if (preimageDigest(approved) !== base.plan || !extendsPlan(plan, approved)) throw new Refused('PlanMismatch', 'the plan differs from the approved one in more than its targets');
+  const targets = targetsIn(state, p, plan);
+  const inForce = new Set(targets.map((target) => canonicalText(target)));
+  if (!plan.targets.every((target) => inForce.has(canonicalText(target)))) throw new Refused('TargetMismatch', 'the plan adds targets that are not in force for this environment and application');
+  requireApproved(state, p, base, base.plan);
+  const names = [...targets, ...approved.targets].map((target) => target.name);
+  const today = clausesFor({ minimums: rootOf(state).spec.minimums, ...place, targets: names });
+  const people = [...new Set([...base.requesters.people, ...input.requesters.people])];
+  return {
+    clauses: everyClause(base.clauses, today), approvedRules: base.clauses, replaces: base.state,
+    requesters: { people, unknown: Math.max(base.requesters.unknown, input.requesters.unknown) },
+  };
+}
+
+type Place = { readonly environment: DocumentOf<'Environment'>; readonly application: DocumentOf<'Application'> };
+
+function placeOf(state: LogState, p: PromotionDecisionPredicate): Place {
+  const environment = inForceOf(state, 'Environment', p.environment);
+  const application = inForceOf(state, 'Application', p.application);
+  if (environment === null || application === null) throw new Refused('TargetMismatch', `${p.environment} or ${p.application} is not in force`);
+  return { environment, application };
+}
+
+function targetsIn(state: LogState, p: PromotionDecisionPredicate, plan: Plan): readonly PlanTarget[] {
+  return targetsFor(state, { environment: p.environment, application: placeOf(state, p).application, type: targetTypeOf(plan.runs) });
+}
+
+/** The digest that people signed is over exactly this. */
+function requireApproved(state: LogState, p: PromotionDecisionPredicate, input: Pick<DecisionInput, 'state' | 'clauses'>, plan: Digest): void {
+  const preimage: PromotionPreimage = {
+    type: 'stella/promotion/v1', logId: state.logId, tenant: state.tenant, environment: p.environment, application: p.application,
+    generation: input.state.generation, replaces: input.state.lock, replacesRuns: input.state.runs, lock: p.lock, plan, rules: input.clauses,
+  };
+  if (digestOf(preimage as unknown as Preimage) !== p.decision.promotionDigest || p.decision.generation !== input.state.generation + 1) {
+    throw new Refused('PromotionDigestMismatch', 'the decision allows another promotion than the one that came with it');
+  }
+}
