@@ -26,7 +26,7 @@ export function largeDecisionInput(): DecisionInput {
     requesters: { people: names.slice(0, 10), unknown: 0 },
     approvals: names.map((principal, i) => approvalNumber(principal, i)),
     rejected: [],
-    freezes: Array.from({ length: FREEZES }, (_, i) => `freeze-${i}`),
+    freezes: Array.from({ length: FREEZES }, (_, i) => ({ name: `freeze-${i}`, stops: 'place', calendar: null, except: null, excepts: [] }) as const),
     sources: Array.from({ length: SOURCES }, (_, i) => ({ environment: `staging-${i}`, soakSeconds: 3_600, succeededAt: formatInstant(AS_OF - i * 60_000) })),
     allowSeconds: 3_600,
     asOf: formatInstant(AS_OF),

@@ -22,12 +22,12 @@ const full: { readonly [K in Kind]: readonly Required<SpecOf[K]>[] | readonly Sp
     {
       version: 1, previous: null, id: 'a'.repeat(64), tenant: 'acme', documents: digest, keys: [{ principal: 'a', key }], threshold: 1,
       services: [{ role: 'decisions', name: 'd', publicKey: pem }, { role: 'agent-ca', name: 'c', publicKey: pem }, { role: 'evidence-commits', name: 'e', publicKey: key }],
-      quorums: { default: quorum, create: { people: 1 }, kinds: { Target: quorum } }, proposerCounts: false,
+      quorums: { default: quorum, create: { people: 1 }, kinds: { Target: quorum } }, proposerCounts: false, stop: { roles: ['stop'] },
       minimums: { environments: [{ name: '*', ...rule }], targets: [{ name: 'x', ...rule }] },
     },
   ] satisfies Required<SpecOf['TrustRoot']>[],
   Principal: [
-    { type: 'person', displayName: 'Zoë', keys: [{ key, status: 'retired', notBefore: '2031-01-01T00:00:00Z', notAfter: '2032-01-01T00:00:00.000Z', since: '2031-02-01T00:00:00Z' }], roles: [{ role: 'x', environments: ['a'], applications: ['b'] }] },
+    { type: 'person', displayName: 'Zoë', keys: [{ key, status: 'retired', notBefore: '2031-01-01T00:00:00Z', notAfter: '2032-01-01T00:00:00.000Z', since: '2031-02-01T00:00:00Z' }], roles: [{ role: 'x', environments: ['a'], applications: ['b'] }], suspended: { reason: 'x' } },
   ] satisfies Required<SpecOf['Principal']>[],
   Application: [
     {
@@ -48,14 +48,23 @@ const full: { readonly [K in Kind]: readonly Required<SpecOf[K]>[] | readonly Sp
   Approval: [
     { type: 'promotion', digest, action: 'approve', environment: 'e', application: 'a', release: '1', components: { a: digest }, digestsChecked: true, comment: 'ok', expires: '2031-01-01T00:00:00Z', nonce: 'a'.repeat(32) },
     { type: 'change', digest, action: 'reject', changes: [{ kind: 'Target', name: 'x', count: 0, from: null, to: digest }], nonce: 'a'.repeat(32) },
+    { type: 'rewrite', digest, action: 'approve', rewrite: { ref: 'refs/heads/main', from: 'a'.repeat(40) as never, to: 'b'.repeat(40) as never }, nonce: 'a'.repeat(32) },
   ],
   Target: [
     { type: 'directory_host', agent: 'a', environments: ['e'], applications: ['a'], labels: { a: 'b' }, connection: { root: '/srv/x' } },
     { type: 'compose_host', agent: 'a', environments: ['e'], applications: ['a'], labels: {}, connection: { folder: '/srv/x', socket: '/run/docker.sock' } },
   ] satisfies Required<SpecOf['Target']>[],
-  Agent: [{ identityKey: pem, owner: 'a', capabilities: ['directory_host', 'compose_host'] }] satisfies Required<SpecOf['Agent']>[],
+  Agent: [{ identityKey: pem, owner: 'a', capabilities: ['directory_host', 'compose_host'], suspended: { reason: 'x' } }] satisfies Required<SpecOf['Agent']>[],
   Workflow: [{ steps: [step, { name: 'b', type: 'health-check' }], onFailure: 'hold' }] satisfies Required<SpecOf['Workflow']>[],
-  Freeze: [{ environments: ['e'], applications: ['a'], reason: 'x' }] satisfies Required<SpecOf['Freeze']>[],
+  Freeze: [
+    {
+      environments: ['e'], applications: ['a'], releases: ['a/1'], reason: 'x', except: quorum,
+      calendar: {
+        windows: [{ start: '2031-12-20T00:00', end: '2032-01-03T00:00', timeZone: 'Europe/Berlin' }], weekly: [{ days: ['fri', 'sat'], from: '17:00', to: '08:00', timeZone: '+02:00' }],
+        exceptions: [{ start: '2031-12-27T08:00', end: '2031-12-27T12:00', timeZone: 'UTC' }],
+      },
+    },
+  ] satisfies Required<SpecOf['Freeze']>[],
   Integration: [{ type: 'registry', host: 'registry.example:5000', insecure: true, credentials: { username: 'u', passwordRef: 'env:P' } }, { type: 'registry', host: 'r', credentials: { tokenRef: 'env:T' } }, { type: 'registry', layout: 'images' }],
 };
 
@@ -150,6 +159,12 @@ describe('values without effect or sense are refused', () => {
     ['Principal', { type: 'person', keys: [{ key, status: 'active', notAfter: '2031-02-30T00:00:00Z' }] }, ['InvalidValue spec.keys.0.notAfter']],
     ['Principal', { type: 'person', keys: [{ key, status: 'active' }], roles: [{ role: 'x', environments: [] }] }, ['InvalidValue spec.roles.0.environments']],
     ['Freeze', { reason: 'x', environments: [] }, ['InvalidValue spec.environments']], ['Freeze', {}, ['MissingField spec']],
+    ['Freeze', { reason: 'x', calendar: {} }, ['InvalidValue spec.calendar']], ['Freeze', { reason: 'x', calendar: { exceptions: [{ start: '2031-12-20T00:00', end: '2032-01-03T00:00', timeZone: 'UTC' }] } }, ['InvalidValue spec.calendar']],
+    ['Freeze', { reason: 'x', calendar: { windows: [{ start: '2031-12-20T00:00:00Z', end: '2032-01-03T00:00', timeZone: 'Berlin/../x' }] } }, ['InvalidValue spec.calendar.windows.0.start', 'InvalidValue spec.calendar.windows.0.timeZone']],
+    ['Freeze', { reason: 'x', calendar: { weekly: [{ days: ['friday'], from: '24:00', to: '8:00', timeZone: 'UTC' }] } }, ['InvalidValue spec.calendar.weekly.0.days.0', 'InvalidValue spec.calendar.weekly.0.from', 'InvalidValue spec.calendar.weekly.0.to']],
+    ['Freeze', { reason: 'x', releases: ['1.4.0'] }, ['InvalidName spec.releases.0']], ['Freeze', { reason: 'x', except: { people: 0 } }, ['InvalidValue spec.except.people']], ['Principal', { type: 'person', keys: [{ key, status: 'active' }], suspended: true }, ['InvalidValue spec.suspended']],
+    ['Approval', { type: 'change', digest, action: 'approve', nonce: 'a'.repeat(32), changes: [{ kind: 'Freeze', name: 'a', count: 0, from: null, to: digest }], excepts: ['a'] }, ['UnsupportedField spec.excepts']],
+    ['Approval', { type: 'promotion', digest, action: 'reject', nonce: 'a'.repeat(32), environment: 'e', application: 'a', excepts: ['a'] }, ['UnsupportedField spec.excepts']],
     ['Promotion', { state: 'absent', release: '1' }, ['UnsupportedField spec.release']], ['Promotion', {}, ['MissingField spec']], ['Promotion', { release: 'shop/1' }, ['InvalidName spec.release']], ['Promotion', { release: '1', attempt: 0 }, ['InvalidValue spec.attempt']],
     ['Integration', { type: 'registry' }, ['InvalidValue spec']], ['Integration', { type: 'registry', host: 'a', layout: 'b' }, ['InvalidValue spec']], ['Integration', { type: 'registry', layout: 'b', insecure: true }, ['UnsupportedField spec.insecure']],
     ['Integration', { type: 'registry', host: 'https://a' }, ['InvalidValue spec.host']], ['Integration', { type: 'registry', host: 'a', credentials: { username: 'u' } }, ['InvalidValue spec.credentials']],

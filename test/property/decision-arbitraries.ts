@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Approver, CountedApproval, DecisionInput, SourceFact } from '../../src/core/decision/types.ts';
+import type { Approver, CountedApproval, DecisionInput, FreezeFact, SourceFact } from '../../src/core/decision/types.ts';
 import { formatInstant } from '../../src/core/model/instant.ts';
 import type { Clause } from '../../src/core/model/preimages.ts';
 import { approval, AS_OF, digest, inputOf } from '../core/decision/inputs.ts';
@@ -34,6 +34,23 @@ const arbitrarySource: fc.Arbitrary<SourceFact> = fc.record({
   environment: fc.constantFrom('staging', 'canary', 'qa'), soakSeconds: fc.nat(3_600), succeededAt: fc.option(arbitraryInstant),
 });
 
+const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
+export const arbitraryZone = fc.constantFrom('UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Europe/Dublin', '+05:30', 'Asia/Kolkata');
+/** Within some days of the usual moment of judgement. */
+const arbitraryLocal = fc.integer({ min: -4_000, max: 4_000 }).map((minutes) => formatInstant(START + minutes * 60_000).slice(0, 16));
+const arbitraryClock = fc.integer({ min: 0, max: 1439 }).map((m) => `${String(Math.floor(m / 60)).padStart(2, '0')}:${String(m % 60).padStart(2, '0')}`);
+const arbitraryWindow = fc.record({ start: arbitraryLocal, end: arbitraryLocal, timeZone: arbitraryZone });
+const wildWindow = fc.record({ start: fc.oneof(fc.string(), arbitraryLocal), end: fc.oneof(fc.string(), arbitraryLocal), timeZone: fc.oneof(fc.string(), arbitraryZone) });
+export const arbitraryCalendar = fc.record({
+  windows: fc.array(arbitraryWindow, { maxLength: 2 }), exceptions: fc.array(arbitraryWindow, { maxLength: 2 }),
+  weekly: fc.array(fc.record({ days: fc.subarray([...weekdays], { minLength: 1 }), from: arbitraryClock, to: arbitraryClock, timeZone: arbitraryZone }), { maxLength: 2 }),
+});
+export const arbitraryFreeze: fc.Arbitrary<FreezeFact> = fc.record({
+  name: fc.constantFrom('f1', 'f2'), stops: fc.constantFrom('place', 'release', 'agent'), calendar: fc.oneof({ weight: 1, arbitrary: fc.constant(null) }, { weight: 4, arbitrary: arbitraryCalendar }),
+  except: fc.option(fc.record({ people: fc.nat(2), roles: arbitraryRoles.map((some) => some.map((role) => ({ role, count: 1 }))) })),
+  excepts: fc.array(fc.tuple(arbitraryPerson, fc.nat(2)), { maxLength: 3 }).map((said) => said.map(([who, number]) => approval(who, { number }).document)),
+});
+
 /** Inputs of which about a third are allowed, so that laws about losing an allow are really tried. */
 export const arbitraryInput: fc.Arbitrary<DecisionInput> = fc
   .record({
@@ -42,7 +59,7 @@ export const arbitraryInput: fc.Arbitrary<DecisionInput> = fc
     approvals: fc.array(arbitraryApproval, { maxLength: 12 }),
     requesters: fc.record({ people: fc.subarray(['rita', 'eve']), unknown: fc.constantFrom(0, 0, 0, 1) }),
     sources: fc.array(arbitrarySource, { maxLength: 2 }),
-    freezes: fc.oneof({ weight: 9, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.subarray(['f1', 'f2']) }),
+    freezes: fc.oneof({ weight: 7, arbitrary: fc.constant([]) }, { weight: 3, arbitrary: fc.array(arbitraryFreeze, { maxLength: 2 }) }),
     allowSeconds: fc.nat(7_200),
   })
   .map((more) => inputOf(more));
@@ -74,7 +91,16 @@ export const arbitraryWildInput: fc.Arbitrary<DecisionInput> = fc.record({
     }),
   ),
   rejected: wildList(fc.record({ principal: wildText, document: wildDigest, code: fc.constantFrom('OtherDigest', 'Duplicate') })),
-  freezes: wildList(wildText),
+  freezes: wildList(
+    fc.record({
+      name: wildText, stops: fc.constantFrom('place', 'release', 'agent'), excepts: wildList(wildDigest),
+      calendar: fc.option(fc.record({
+        windows: wildList(wildWindow), exceptions: wildList(wildWindow),
+        weekly: wildList(fc.record({ days: fc.subarray([...weekdays]), from: fc.oneof(wildText, arbitraryClock), to: fc.oneof(wildText, arbitraryClock), timeZone: fc.oneof(wildText, arbitraryZone) })),
+      })),
+      except: fc.option(fc.record({ people: wild, roles: wildList(fc.record({ role: fc.oneof(wildText, fc.constant('qa')), count: wild })) })),
+    }),
+  ),
   sources: wildList(fc.record({ environment: wildText, soakSeconds: wild, succeededAt: fc.option(fc.oneof(wildText, arbitraryInstant)) })),
   allowSeconds: wild, asOf: fc.oneof(wildText, arbitraryInstant),
 });

@@ -6,10 +6,11 @@ import { compareText } from '../model/names.ts';
 import { preimageDigest, type Clause, type Operation, type Plan, type PromotionPreimage } from '../model/preimages.ts';
 import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Held, type LogState } from '../evidence/log-state.ts';
 import type { LogSources } from '../evidence/fold.ts';
-import { signersOf } from '../trust/embedded-signers.ts';
+import { signersOf, verifyTogether } from '../trust/embedded-signers.ts';
 import { findRequesters, type Requesters, type TouchingCommit } from '../trust/requesters.ts';
 import { keyRingIn, type KeyRing } from '../trust/key-ring.ts';
 import { clausesFor } from './clauses.ts';
+import { freezeFacts } from './freeze-facts.ts';
 import { judgeApprovals, type ApprovalCandidate } from './judge-approvals.ts';
 import type { DecisionInput, SourceFact, StateFacts } from './types.ts';
 
@@ -39,6 +40,8 @@ export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: s
   const plan = m.plan === null ? null : preimageDigest(m.plan);
   const runs = m.plan?.runs == null ? null : preimageDigest(m.plan.runs);
   const clauses = clausesIn(state, m);
+  const release = operation === 'remove' ? null : (m.promotion.spec.release ?? null);
+  const freezes = freezeFacts(state, { environment: m.environment, application: m.application, release, agents: m.plan?.targets.map((t) => t.agent) ?? [] });
   const base = replacedState(state, app, { lock, plan, operation }, clauses, m);
   const ring = keyRingIn(state, sources.openPgp);
   const requesters = findRequesters({
@@ -46,17 +49,17 @@ export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: s
     lockUnchanged: operation === 'promote' && lock !== null && lock === base.facts.lock, observedAt: parseInstant(state.tip?.observedAt ?? asOf) ?? 0,
   });
   const promotionDigest = base.preimage === null ? null : digestOf(base.preimage as unknown as Preimage);
-  const candidates = app.approvals.flatMap((approval) => candidateOf(state, approval, ring, sources.artifact));
+  const candidates = candidatesOf(state, app.approvals, ring, sources.artifact);
   const judged = judgeApprovals({
-    candidates, promotionDigest, ring, environment: m.environment, application: m.application, clauses, requesters: requesters.people, asOf,
+    candidates, promotionDigest, ring, environment: m.environment, application: m.application, clauses, freezes, requesters: requesters.people, asOf,
     principals: new Map(allInForce(state, 'Principal').map((p) => [p.metadata.name, p.spec])),
   });
   const input: DecisionInput = {
     type: 'stella/decision-input/v1', rules: 1, logId: state.logId, tenant: state.tenant, environment: m.environment, application: m.application, operation,
-    release: operation === 'remove' ? null : (m.promotion.spec.release ?? null), attempt: m.promotion.spec.attempt ?? 1, promotion: documentDigest(m.promotion),
+    release, attempt: m.promotion.spec.attempt ?? 1, promotion: documentDigest(m.promotion),
     ended: m.ended, lock, plan, runs, promotionDigest, problems: m.problems, state: base.facts, clauses,
     approvers: judged.approvers, requesters: { people: requesters.people, unknown: requesters.unknown }, approvals: judged.approvals, rejected: judged.rejected,
-    freezes: freezesOn(state, m), sources: operation === 'remove' ? [] : sourcesOf(state, m, lock),
+    freezes: judged.freezes, sources: operation === 'remove' ? [] : sourcesOf(state, m, lock),
     allowSeconds: inForceOf(state, 'Environment', m.environment)?.spec.allowSeconds ?? 3600, asOf,
   };
   return { input, relevant: relevantDigest(input), requesters, candidates: [...app.approvals].sort(compareText), preimage: base.preimage };
@@ -112,26 +115,28 @@ export class ApprovalMissing extends Error {
   readonly code = 'ArtifactMissing';
 }
 
-/** An observed approval whose signature is verified again from its archived bytes; one that no longer verifies is not there. @throws ApprovalMissing */
-export function candidateOf(state: LogState, approval: Digest, ring: KeyRing, artifact: LogSources['artifact']): readonly ApprovalCandidate[] {
-  const seen = state.approvals.get(approval);
-  const bytes = seen === undefined ? undefined : artifact(seen.artifact);
-  if (seen !== undefined && bytes === undefined) throw new ApprovalMissing(`the approval ${approval} is not in the log; restore the evidence branch from a clone`);
-  const parsed = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
-  if (seen === undefined || parsed?.kind !== 'Approval' || documentDigest(parsed) !== seen.document) return [];
-  const valid = signersOf(parsed, 'stella-approval', ring).some((s) => s.fingerprint === seen.fingerprint && s.payload === seen.payload);
-  // T14: the principal is who holds the key in force now, not who held it when the approval was seen.
-  const holder = valid ? ring.get(seen.fingerprint) : undefined;
-  if (holder === undefined) return [];
-  const { action, digest, expires } = parsed.spec;
-  return [{ principal: holder.principal.metadata.name, fingerprint: seen.fingerprint, document: seen.document, payload: seen.payload, action, approves: digest, expires: expires ?? null, observedAt: seen.observedAt }];
+/** Observed approvals whose signatures are verified again from their archived bytes; one that no longer verifies is not there. @throws ApprovalMissing */
+export function candidatesOf(state: LogState, approvals: readonly Digest[], ring: KeyRing, artifact: LogSources['artifact']): readonly ApprovalCandidate[] {
+  const read = approvals.flatMap((approval) => {
+    const seen = state.approvals.get(approval);
+    const bytes = seen === undefined ? undefined : artifact(seen.artifact);
+    if (seen !== undefined && bytes === undefined) throw new ApprovalMissing(`the approval ${approval} is not in the log; restore the evidence branch from a clone`);
+    const parsed = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
+    return seen === undefined || parsed?.kind !== 'Approval' || documentDigest(parsed) !== seen.document ? [] : [{ seen, parsed }];
+  });
+  verifyTogether(read.map(({ parsed }) => parsed), ring);
+  return read.flatMap(({ seen, parsed }) => candidateOf(seen, parsed, ring));
 }
 
-export function freezesOn(state: LogState, m: Pick<DecisionMaterial, 'environment' | 'application'>): readonly string[] {
-  const covers = (list: readonly string[] | undefined, name: string): boolean => list === undefined || list.includes(name);
-  return allInForce(state, 'Freeze')
-    .filter(({ spec }) => covers(spec.environments, m.environment) && covers(spec.applications, m.application))
-    .map(({ metadata }) => metadata.name);
+function candidateOf(seen: ObservedApproval, parsed: DocumentOf<'Approval'>, ring: KeyRing): readonly ApprovalCandidate[] {
+  const valid = signersOf(parsed, 'stella-approval', ring).some((s) => s.fingerprint === seen.fingerprint && s.payload === seen.payload);
+  // T14: the principal is who holds the key in force now, not who held it when the approval was seen.
+  const holder = valid ? ring.get(seen.fingerprint)?.principal.metadata.name : undefined;
+  const { action, digest, expires, despite, excepts } = parsed.spec;
+  const said = { fingerprint: seen.fingerprint, document: seen.document, payload: seen.payload, action, approves: digest, expires: expires ?? null, despite: despite ?? [], excepts: excepts ?? [], observedAt: seen.observedAt };
+  // What was taken back stays so, whatever became of the key since: only a new yes brings a yes back.
+  if (action === 'withdraw') return [...new Set([seen.principal, holder ?? seen.principal])].map((principal) => ({ ...said, principal }));
+  return holder === undefined ? [] : [{ ...said, principal: holder }];
 }
 
 /**

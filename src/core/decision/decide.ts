@@ -24,6 +24,7 @@ export function decide(input: DecisionInput): Decision {
   const asOf = parseInstant(input.asOf);
   const ballot = ballotOf(input, asOf === null ? null : instantText(asOf));
   const approvals = approvalsGate(input.clauses, ballot);
+  const freeze = freezeGate(input, asOf, ballot);
   const gates = sortedGates([
     ...promotionGate(input, asOf),
     ...lockGate(input),
@@ -31,11 +32,12 @@ export function decide(input: DecisionInput): Decision {
     ...runGate(input),
     ...approvals.results,
     ...separationGate(input.clauses, ballot),
-    ...freezeGate(input),
+    ...freeze.results,
     ...sourceGate(input, asOf),
   ]);
   const outcome = outcomeOf(gates);
-  const notAfter = outcome === 'allow' && asOf !== null ? endOfAllow(input, asOf, approvals.counted) : null;
+  const counted = [...new Set([...approvals.counted, ...freeze.counted])];
+  const notAfter = outcome === 'allow' && asOf !== null ? earlier(endOfAllow(input, asOf, counted), freeze.begins) : null;
   return {
     type: 'stella/decision/v1',
     outcome,
@@ -43,9 +45,9 @@ export function decide(input: DecisionInput): Decision {
     generation: input.state.generation + 1,
     gates,
     reasons: [...new Set(gates.flatMap((gate) => (gate.outcome === 'passed' ? [] : [gate.code])))].sort(compareText),
-    consumes: outcome === 'allow' ? [...new Set(approvals.counted.flatMap((vote) => vote.documents))].sort(compareText) : [], // T22
+    consumes: outcome === 'allow' ? [...new Set(counted.flatMap((vote) => vote.documents))].sort(compareText) : [], // T22
     notAfter,
-    nextChangeAt: asOf === null ? null : nextChange(input, asOf, ballot, notAfter),
+    nextChangeAt: asOf === null ? null : nextChange(input, asOf, ballot, [...freeze.turns, ...(notAfter === null ? [] : [notAfter])]),
   };
 }
 
@@ -54,14 +56,14 @@ function outcomeOf(gates: readonly GateResult[]): Decision['outcome'] {
   return gates.some((gate) => gate.outcome === 'pending') ? 'pending' : 'allow';
 }
 
-/** T23: an allow holds until the first of its approvals expires, and never longer than the environment lets it. */
+/** T23: an allow holds until the first of its approvals expires, and never longer than the environment lets it. When a freeze begins it ends, too. */
 function endOfAllow(input: DecisionInput, asOf: InstantMs, counted: readonly Vote[]): InstantText {
   const holdsSeconds = Number.isSafeInteger(input.allowSeconds) && input.allowSeconds > 0 ? input.allowSeconds : 0;
   return counted.reduce((end, vote) => earlier(end, vote.expiresAt), instantText(asOf + holdsSeconds * 1000));
 }
 
 /** Earliest moment after `asOf` at which a gate or the outcome could change by time alone: nobody needs to ask before. */
-function nextChange(input: DecisionInput, asOf: InstantMs, ballot: Ballot, notAfter: InstantText | null): InstantText | null {
+function nextChange(input: DecisionInput, asOf: InstantMs, ballot: Ballot, more: readonly InstantText[]): InstantText | null {
   const now = instantText(asOf);
   let next = NEVER;
   const consider = (moment: InstantText): void => {
@@ -70,7 +72,7 @@ function nextChange(input: DecisionInput, asOf: InstantMs, ballot: Ballot, notAf
   for (const end of soakEnds(input, asOf)) consider(instantText(end));
   for (const vote of ballot.yes) consider(vote.expiresAt);
   for (const vote of ballot.no) consider(vote.expiresAt);
-  if (notAfter !== null) consider(notAfter);
+  for (const moment of more) consider(moment);
   return next === NEVER ? null : next;
 }
 

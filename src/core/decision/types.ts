@@ -1,14 +1,15 @@
 import type { Digest } from '../model/digest.ts';
+import type { CalendarWindow, RoleCount, WeeklyWindow } from '../model/documents.ts';
 import type { Clause, Operation } from '../model/preimages.ts';
 
 /** A reason code is stable; its text is rendered by `explain`, never stored. */
 export type ReasonCode =
-  | 'Ok' | 'NotRequired' | 'ApprovalsMissing' | 'ApprovalsRejected' | 'RequesterUnknown' | 'Frozen' | 'SourceMissing' | 'SourceNotDeployed' | 'Soaking'
+  | 'Ok' | 'NotRequired' | 'ApprovalsMissing' | 'ApprovalsRejected' | 'RequesterUnknown' | 'Frozen' | 'ReleaseSuspended' | 'AgentSuspended' | 'Excepted' | 'SourceMissing' | 'SourceNotDeployed' | 'Soaking'
   | 'RunOpen' | 'Closed' | 'Superseded' | 'Withdrawn' | 'LockMissing' | 'PlanInvalid' | 'NothingToRemove' | 'InputInvalid';
 
 /** Why an approval by a known principal does not count (T31). */
 export type RejectCode =
-  | 'OtherDigest' | 'Expired' | 'KeyNotActive' | 'KeyNotYetValid' | 'KeyExpired' | 'KeyCompromised' | 'NotAPerson' | 'RoleMissing' | 'Requester' | 'Duplicate' | 'Consumed';
+  | 'OtherDigest' | 'Expired' | 'KeyNotActive' | 'KeyNotYetValid' | 'KeyExpired' | 'KeyCompromised' | 'PrincipalSuspended' | 'NotAPerson' | 'RoleMissing' | 'Requester' | 'Duplicate' | 'Consumed' | 'Withdrawn';
 
 /** A verified approval or rejection of exactly this promotion digest, observed in the log. */
 export type CountedApproval = {
@@ -25,6 +26,19 @@ export type RejectedApproval = { readonly principal: string; readonly document: 
 
 /** A person in force and the demanded roles they hold for this environment and application. */
 export type Approver = { readonly principal: string; readonly roles: readonly string[] };
+
+/** A stop in force that reaches this promotion (T24). */
+export type FreezeFact = {
+  /** Of the Freeze; `agent/<name>` for a suspended agent. */
+  readonly name: string;
+  readonly stops: 'place' | 'release' | 'agent';
+  /** When it holds; null: as long as it is in force. */
+  readonly calendar: { readonly windows: readonly CalendarWindow[]; readonly weekly: readonly WeeklyWindow[]; readonly exceptions: readonly CalendarWindow[] } | null;
+  /** Who may let this promotion through; null: nobody. */
+  readonly except: { readonly people: number; readonly roles: readonly RoleCount[] } | null;
+  /** Documents of approvals that say that it may run in spite of it, sorted. */
+  readonly excepts: readonly Digest[];
+};
 
 export type SourceFact = {
   readonly environment: string;
@@ -74,7 +88,7 @@ export type DecisionInput = {
   readonly requesters: { readonly people: readonly string[]; readonly unknown: number };
   readonly approvals: readonly CountedApproval[];
   readonly rejected: readonly RejectedApproval[];
-  readonly freezes: readonly string[];
+  readonly freezes: readonly FreezeFact[];
   readonly sources: readonly SourceFact[];
   readonly allowSeconds: number;
   readonly asOf: string;

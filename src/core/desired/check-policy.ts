@@ -1,4 +1,5 @@
 import { checkClaims } from './check-claims.ts';
+import { checkFreezes } from './check-freezes.ts';
 import { checkCycles } from './check-cycles.ts';
 import { checkKeys, type KeyIdentities } from './check-keys.ts';
 import { checkQuorums, type CanFillRoles } from './check-quorums.ts';
@@ -22,5 +23,6 @@ export function checkPolicy(documents: DocumentLookup, tools: PolicyTools): read
     ...checkKeys(documents, tools.keyIdentities),
     ...checkQuorums(documents, tools.canFillRoles),
     ...checkClaims(documents),
+    ...checkFreezes(documents),
   ].sort(compareDiagnostics);
 }

@@ -19,9 +19,9 @@ export function checkQuorums(documents: DocumentLookup, canFillRoles: CanFillRol
   return [...rootCount(documents), ...roots.flatMap((root) => checkThreshold(root, documents)), ...rules.flatMap((rule) => checkRule(rule, people, canFillRoles))];
 }
 
-/** T11: only a person counts, and only with a key that may still sign. */
+/** T11, T24: only a person counts, only with a key that may still sign, and only while not suspended. */
 function isAblePerson(principal: DocumentOf<'Principal'>): boolean {
-  return principal.spec.type === 'person' && principal.spec.keys.some((key) => key.status === 'active');
+  return principal.spec.type === 'person' && principal.spec.suspended === undefined && principal.spec.keys.some((key) => key.status === 'active');
 }
 
 function rootCount(documents: DocumentLookup): readonly Diagnostic[] {

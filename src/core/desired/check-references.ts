@@ -56,7 +56,7 @@ function referencesOf(located: Located): readonly Reference[] {
       return one(['spec', 'owner'], 'Principal', document.spec.owner);
     case 'Freeze':
       // T12: a freeze of a place that does not exist would be an open door.
-      return scope(['spec'], document.spec);
+      return [...scope(['spec'], document.spec), ...(document.spec.releases ?? []).flatMap((release, i) => one(['spec', 'releases', i], 'Application', release.slice(0, release.indexOf('/'))))];
     default:
       return [];
   }

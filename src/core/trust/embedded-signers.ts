@@ -1,4 +1,5 @@
 import { verifyDocumentSignature } from '../commit/document-signature.ts';
+import { questionOf } from '../commit/openpgp-signature.ts';
 import type { SignatureKeys } from '../commit/verify-signature.ts';
 import type { Digest } from '../model/digest.ts';
 import { documentPreimage, type AnyDocument } from '../model/documents.ts';
@@ -15,4 +16,18 @@ export function signersOf(document: AnyDocument, namespace: 'stella-approval', k
     const outcome = verifyDocumentSignature({ preimage, armoured: signature, namespace, keys });
     return outcome.signed ? [{ fingerprint: outcome.signer.fingerprint, payload: outcome.payloadDigest }] : [];
   });
+}
+
+/** Has the OpenPGP signatures of many documents verified together, so that {@link signersOf} finds the answers known. Changes no result. */
+export function verifyTogether(documents: readonly AnyDocument[], { openPgp }: Required<Pick<SignatureKeys, 'openPgp'>>): void {
+  const questions = documents.flatMap((document) => {
+    const armoured = (document.signatures ?? []).filter(({ format }) => format === 'openpgp');
+    if (armoured.length === 0) return [];
+    const message = documentPreimage(document);
+    return armoured.flatMap(({ signature }) => {
+      const asked = questionOf({ armoured: signature, message, keys: openPgp });
+      return asked.ok ? [asked.question] : [];
+    });
+  });
+  if (questions.length > 1) openPgp.verifier.verify(questions);
 }

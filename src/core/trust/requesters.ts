@@ -51,10 +51,11 @@ export function findRequesters(p: {
   if (!excused) for (const a of authors) if (!a.known) for (const part of a.touched) unknownParts.add(part);
   // A service asked, or nothing in history tells who did: that is an unknown requester, not none (T20).
   const unknown = unknownParts.size + (intent.unverifiedService ? 1 : 0);
-  const nobody = people.size === 0 && unknown === 0;
+  const nobody = unknown === 0 && !intent.valid && !personSigned;
   return { people: [...people].sort(compareText), unknown: nobody ? 1 : unknown, intents: intent.intents };
 }
 
+/** A key that is no good any more makes nobody's request valid, but whoever signed with it asked, and stays excluded (T24: a stop frees nobody). */
 function intentSigners(p: Parameters<typeof findRequesters>[0]): { people: string[]; valid: boolean; unverifiedService: boolean; intents: Digest[] } {
   const of = { logId: p.logId, promotion: p.promotion, releaseSpec: p.releaseSpec };
   const digest = intentDigest(of);
@@ -63,15 +64,17 @@ function intentSigners(p: Parameters<typeof findRequesters>[0]): { people: strin
   if (p.spentIntents.includes(digest)) return none;
   const preimage = canonicalBytes(intentPreimage(of));
   const people: string[] = [];
-  let service = false;
+  let [service, valid] = [false, false];
   for (const { signature } of p.promotion.signatures ?? []) {
     const outcome = verifyDocumentSignature({ preimage, armoured: signature, namespace: 'stella-intent', keys: p.ring });
     const holder = outcome.signed ? p.ring.get(outcome.signer.fingerprint) : undefined;
-    if (holder === undefined || keyFault(holder, p.observedAt) !== null) continue;
-    if (holder.principal.spec.type === 'service') service = true;
+    if (holder === undefined) continue;
+    const isGood = keyFault(holder, p.observedAt) === null;
+    if (holder.principal.spec.type === 'service') service ||= isGood;
     else people.push(holder.principal.metadata.name);
+    valid ||= isGood && holder.principal.spec.type === 'person';
   }
-  return { people, valid: people.length > 0, unverifiedService: service && people.length === 0, intents: people.length > 0 ? [digest] : [] };
+  return { people, valid, unverifiedService: service && !valid, intents: valid ? [digest] : [] };
 }
 
 /** A key that was no longer good names somebody to exclude, but does not prove that nobody else asked. */

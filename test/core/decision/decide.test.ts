@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decide } from '../../../src/core/decision/decide.ts';
 import type { Decision, DecisionInput, GateName, GateResult } from '../../../src/core/decision/types.ts';
-import { approval, approver, clause, digest, inputOf } from './inputs.ts';
+import { approval, approver, clause, digest, freeze, inputOf } from './inputs.ts';
 
 function gatesOf(input: DecisionInput, gate: GateName): readonly Pick<GateResult, 'subject' | 'outcome' | 'code'>[] {
   return decide(input)
@@ -28,7 +28,7 @@ describe('decide', () => {
         ended: 'Superseded', lock: null, plan: null, runs: null, promotionDigest: null,
         problems: [{ code: 'LockMissing', detail: 'no tag' }, { code: 'PlanInvalid', detail: 'no target' }],
         state: { ...inputOf().state, otherRunOpen: digest('other'), closed: true },
-        clauses: [clause()], requesters: { people: [], unknown: 1 }, freezes: ['black-friday'], sources: [{ environment: 'staging', soakSeconds: 60, succeededAt: null }],
+        clauses: [clause()], requesters: { people: [], unknown: 1 }, freezes: [freeze('black-friday')], sources: [{ environment: 'staging', soakSeconds: 60, succeededAt: null }],
       }),
     );
     expect(decision.outcome).toBe('refuse');
@@ -65,7 +65,7 @@ describe('decide', () => {
   });
 
   it('names every freeze', () => {
-    expect(gatesOf(inputOf({ freezes: ['b', 'a'] }), 'freeze')).toEqual([
+    expect(gatesOf(inputOf({ freezes: [freeze('b'), freeze('a')] }), 'freeze')).toEqual([
       { subject: 'a', outcome: 'pending', code: 'Frozen' },
       { subject: 'b', outcome: 'pending', code: 'Frozen' },
     ]);

@@ -35,7 +35,7 @@ describe('explainDecision', () => {
 
   it('has words for every reason, whichever gate gives it', () => {
     const codes: Record<ReasonCode, true> = {
-      Ok: true, NotRequired: true, ApprovalsMissing: true, ApprovalsRejected: true, RequesterUnknown: true, Frozen: true, SourceMissing: true, SourceNotDeployed: true,
+      Ok: true, NotRequired: true, ApprovalsMissing: true, ApprovalsRejected: true, RequesterUnknown: true, Frozen: true, ReleaseSuspended: true, AgentSuspended: true, Excepted: true, SourceMissing: true, SourceNotDeployed: true,
       Soaking: true, RunOpen: true, Closed: true, Superseded: true, Withdrawn: true, LockMissing: true, PlanInvalid: true, NothingToRemove: true, InputInvalid: true,
     };
     const gates = (['promotion', 'lock', 'plan', 'run', 'approvals', 'separation', 'freeze', 'source'] as const).flatMap((gate) =>
@@ -49,8 +49,8 @@ describe('explainDecision', () => {
 
   it('has words for every approval that does not count', () => {
     const codes: Record<RejectCode, true> = {
-      OtherDigest: true, Expired: true, KeyNotActive: true, KeyNotYetValid: true, KeyExpired: true, KeyCompromised: true, NotAPerson: true, RoleMissing: true,
-      Requester: true, Duplicate: true, Consumed: true,
+      OtherDigest: true, Expired: true, KeyNotActive: true, KeyNotYetValid: true, KeyExpired: true, KeyCompromised: true, PrincipalSuspended: true, NotAPerson: true, RoleMissing: true,
+      Requester: true, Duplicate: true, Consumed: true, Withdrawn: true,
     };
     const rejected = (Object.keys(codes) as RejectCode[]).map((code) => ({ principal: 'ann', document: digest(code), code }));
     const lines = explainDecision(decide(inputOf()), inputOf({ rejected })).filter(({ about }) => about === 'rejected-approval');

@@ -1,6 +1,6 @@
 import { digestOfBytes, type Digest } from '../../../src/core/model/digest.ts';
 import type { Clause } from '../../../src/core/model/preimages.ts';
-import type { Approver, CountedApproval, DecisionInput } from '../../../src/core/decision/types.ts';
+import type { Approver, CountedApproval, DecisionInput, FreezeFact } from '../../../src/core/decision/types.ts';
 
 export const AS_OF = '2026-05-04T12:00:00.000Z';
 
@@ -23,6 +23,11 @@ export function clause(more: Partial<Clause> = {}): Clause {
 
 export function approver(principal: string, ...roles: readonly string[]): Approver {
   return { principal, roles };
+}
+
+/** A latch that nobody may except. */
+export function freeze(name: string, more: Partial<FreezeFact> = {}): FreezeFact {
+  return { name, stops: 'place', calendar: null, except: null, excepts: [], ...more };
 }
 
 /** A promotion that is allowed: nothing is missing and nothing is demanded. */

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { judgeApprovals, type ApprovalCandidate, type ApprovalQuestion } from '../../../src/core/decision/judge-approvals.ts';
 import type { RejectCode } from '../../../src/core/decision/types.ts';
@@ -15,7 +16,7 @@ function person(key: Partial<PrincipalKey> = {}, roles: PrincipalSpec['roles'] =
 function candidate(principal: string, more: Partial<ApprovalCandidate> = {}): ApprovalCandidate {
   return {
     principal, fingerprint: `key of ${principal}`, document: digest(`document ${principal}`), payload: digest(`payload ${principal}`), action: 'approve',
-    approves: digest('this'), expires: null, observedAt: '2026-05-04T10:00:00.000Z', ...more,
+    approves: digest('this'), expires: null, despite: [], excepts: [], observedAt: '2026-05-04T10:00:00.000Z', ...more,
   };
 }
 
@@ -26,7 +27,7 @@ function question(people: People, candidates: readonly ApprovalCandidate[], more
   });
   return {
     candidates, promotionDigest: digest('this'), environment: 'prod', application: 'shop', principals: new Map(Object.entries(people)), ring: new Map(ring),
-    clauses: [clause()], requesters: ['rita'], asOf: AS_OF, ...more,
+    clauses: [clause()], freezes: [], requesters: ['rita'], asOf: AS_OF, ...more,
   };
 }
 
@@ -87,6 +88,21 @@ describe('judgeApprovals', () => {
     expect(verdict(person({}, [{ role: 'sre' }]), {}, context)).toBe('RoleMissing');
   });
 
+  it('voids the yes of somebody who is suspended, and neither their no nor that of a key which was stopped (T24)', () => {
+    const suspended = { ...person(), suspended: { reason: 'left' } };
+    expect(verdict(suspended)).toBe('PrincipalSuspended');
+    for (const spec of [suspended, person({ status: 'compromised', since: '2026-05-04T11:00:00Z' }), person({ status: 'retired', since: '2026-05-04T09:00:00Z' })]) {
+      expect(verdict(spec, { action: 'reject' })).toBe('counted');
+    }
+    expect(verdict(person({ notAfter: '2026-05-04T09:00:00Z' }), { action: 'reject' })).toBe('KeyExpired');
+  });
+
+  it('names nobody who is suspended among those who could approve, unless their no stands', () => {
+    const people = { ann: { ...person(), suspended: { reason: 'left' } }, bob: person() };
+    expect(judgeApprovals(question(people, [candidate('ann')])).approvers.map((a) => a.principal)).toEqual(['bob']);
+    expect(judgeApprovals(question(people, [candidate('ann', { action: 'reject' })])).approvers.map((a) => a.principal)).toEqual(['ann', 'bob']);
+  });
+
   it('rejects the yes of a requester, and keeps their no', () => {
     const requesters = ['ann'];
     expect(verdict(person(), {}, { requesters })).toBe('Requester');
@@ -118,5 +134,51 @@ describe('judgeApprovals', () => {
     const clauses = [clause({ roles: [{ role: 'qa', count: 1 }, { role: 'sre', count: 1 }] })];
     expect(judgeApprovals(question(people, [], { clauses })).approvers).toEqual([{ principal: 'ann', roles: ['qa', 'sre'] }, { principal: 'bob', roles: ['sre'] }]);
     expect(judgeApprovals(question(people, [], { clauses: [clause()] })).approvers.map(({ principal }) => principal)).toEqual(['ann', 'bob', 'cid']);
+  });
+});
+
+describe('a withdrawal', () => {
+  const people = { ann: person(), bob: person() };
+  const yes = (name: string, more: Partial<ApprovalCandidate> = {}): ApprovalCandidate => candidate(name, more);
+  const takenBack = (name: string, more: Partial<ApprovalCandidate> = {}): ApprovalCandidate =>
+    candidate(name, { action: 'withdraw', document: digest(`withdrawal ${name}`), payload: digest(`withdrawal payload ${name}`), ...more });
+  const judged = (...candidates: readonly ApprovalCandidate[]): ReturnType<typeof judgeApprovals> => judgeApprovals(question(people, candidates));
+
+  it('takes back the yes of its signer, whichever was seen first, and nobody else\'s', () => {
+    for (const observedAt of ['2026-05-04T09:00:00.000Z', '2026-05-04T11:00:00.000Z']) {
+      const { approvals, rejected } = judged(yes('ann'), yes('bob'), takenBack('ann', { observedAt }));
+      expect(approvals.map((a) => a.principal)).toEqual(['bob']);
+      expect(rejected).toEqual([{ principal: 'ann', document: digest('document ann'), code: 'Withdrawn' }]);
+    }
+  });
+
+  it('does not reach a yes that names it, and reaches one that names another', () => {
+    expect(judged(yes('ann', { despite: [digest('withdrawal ann')] }), takenBack('ann')).approvals).toHaveLength(1);
+    expect(judged(yes('ann', { despite: [digest('withdrawal bob')] }), takenBack('ann')).rejected[0]?.code).toBe('Withdrawn');
+    const second = takenBack('ann', { document: digest('second'), payload: digest('second payload') });
+    expect(judged(yes('ann', { despite: [digest('withdrawal ann')] }), takenBack('ann'), second).rejected[0]?.code).toBe('Withdrawn');
+  });
+
+  it('takes back no no, and no yes to something else', () => {
+    expect(judged(candidate('ann', { action: 'reject' }), takenBack('ann')).approvals).toMatchObject([{ action: 'reject' }]);
+    expect(judged(yes('ann'), takenBack('ann', { approves: digest('other') })).approvals).toHaveLength(1);
+  });
+
+  it('counts whatever became of the key that signed it', () => {
+    expect(judgeApprovals(question(people, [yes('ann'), takenBack('ann', { fingerprint: 'a key that nobody holds now' })])).approvals).toEqual([]);
+  });
+
+  it('never adds an approval, and never loses a rejection, whatever else is there', () => {
+    const anything = fc.record({
+      principal: fc.constantFrom('ann', 'bob'), action: fc.constantFrom('approve' as const, 'reject' as const, 'withdraw' as const), approves: fc.constantFrom(digest('this'), digest('other')),
+      document: fc.constantFrom(digest('1'), digest('2'), digest('3'), digest('4')), despite: fc.subarray([digest('1'), digest('2'), digest('3'), digest('4')]),
+    }).map((more) => candidate(more.principal, { ...more, payload: more.document }));
+    fc.assert(fc.property(fc.array(anything, { maxLength: 8 }), anything, (candidates, one) => {
+      const withdrawal = { ...one, action: 'withdraw' as const };
+      const [before, after] = [judged(...candidates), judged(...candidates, withdrawal)];
+      const votes = (of: typeof before, action: string): readonly string[] => of.approvals.filter((a) => a.action === action).map((a) => `${a.principal} ${a.document}`);
+      expect(votes(before, 'approve')).toEqual(expect.arrayContaining([...votes(after, 'approve')]));
+      expect(votes(after, 'reject')).toEqual(votes(before, 'reject'));
+    }));
   });
 });
