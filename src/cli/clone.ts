@@ -1,7 +1,7 @@
 import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
-import type { DocumentOf } from '../core/model/documents.ts';
+import type { DocumentKey, DocumentOf } from '../core/model/documents.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
 import type { LogState } from '../core/evidence/log-state.ts';
 import type { DigestResolver } from '../ports/digest-resolver.ts';
@@ -63,6 +63,9 @@ export type LoadedDeclarations = {
   readonly desired: DesiredState;
   /** A commit that the target branch does not hold and whose files lie over the tip's (T18). */
   readonly candidate?: Candidate;
+  /** Documents and paths that differ from the target branch; empty for a commit that it holds. */
+  readonly changedKeys: readonly DocumentKey[];
+  readonly changedPaths: readonly string[];
 };
 
 /** The commit that was asked for. */
@@ -91,7 +94,8 @@ export type CloneParts = {
   loadCandidate(repository: Repository, evidence: Evidence, ref: string): Promise<LoadedDeclarations>;
   /** Declarations as they lie in the worktree, committed or not. */
   loadWorktree(repository: Repository): Promise<DesiredState>;
-  worldOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations): PlanningWorld;
+  /** What planning needs, with approvals that this clone sees and the log has not observed yet. */
+  worldOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations, asOf: string): Promise<PlanningWorld>;
   /** Resolves tags at the registry of an Integration; credentials only for one that is in force (T18). */
   registryOf(context: CommandContext, repository: Repository): (integration: DocumentOf<'Integration'>) => Promise<DigestResolver>;
   personalKey(context: CommandContext, repository: Repository): Promise<PersonalKey>;

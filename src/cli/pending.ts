@@ -1,5 +1,5 @@
 import type { Digest } from '../core/model/digest.ts';
-import { documentKey, type AnyDocument, type Kind, type ProtectedChange } from '../core/model/documents.ts';
+import { documentKey, type AnyDocument, type Kind, type ProtectedChange, type Quorum } from '../core/model/documents.ts';
 import { changeDigest } from '../core/model/preimages.ts';
 import { findDocument, protectedDocuments, type DesiredState } from '../core/desired/desired-state.ts';
 import { inForceOf, rootOf, type LogState } from '../core/evidence/log-state.ts';
@@ -7,11 +7,11 @@ import { pendingChanges } from '../core/trust/pending-changes.ts';
 import { quorumFor } from '../core/trust/quorum.ts';
 
 export type PendingChange = ProtectedChange & { readonly quorum: string };
-export type Pending = { readonly changes: readonly PendingChange[]; readonly digest: Digest | null; /** Changes of the root, which this version does not follow. */ readonly root: boolean };
+export type Pending = { readonly changes: readonly PendingChange[]; readonly digest: Digest | null; /** The root differs as well and is not in the list: it changes by itself (T16). */ readonly root: boolean };
 
 /**
  * Where the protected documents of a commit differ from what is in force (T15).
- * @param only keys such as `Environment/prod`; empty: all
+ * @param only keys such as `Environment/prod`, or kinds; empty: all. The trust root changes alone, so it is in the list only where nothing else is.
  */
 export function pendingIn(state: LogState, desired: DesiredState, only: readonly string[] = []): Pending {
   const tip = protectedDocuments(desired).map((e) => ({ kind: e.document.kind, name: e.document.metadata.name, digest: e.digest }));
@@ -22,18 +22,23 @@ export function pendingIn(state: LogState, desired: DesiredState, only: readonly
   }));
   const all = pendingChanges(state, tip, unusable);
   const root = rootOf(state);
-  const changes = all
-    .filter((c) => c.kind !== 'TrustRoot' && (only.length === 0 || only.includes(`${c.kind}/${c.name}`)))
-    .map((c) => {
-      const { people, roles } = quorumFor(root, c);
-      return { ...c, quorum: `${people} ${people === 1 ? 'person' : 'people'}${roles === undefined ? '' : ` (${roles.map((r) => `${r.count} ${r.role}`).join(', ')})`}` };
-    });
+  const wanted = all.filter((c) => only.length === 0 || only.includes(`${c.kind}/${c.name}`) || only.includes(c.kind));
+  const others = wanted.filter((c) => c.kind !== 'TrustRoot');
+  const changes = (others.length === 0 ? wanted : others).map((c) => ({ ...c, quorum: c.kind === 'TrustRoot' ? thresholdText(root.spec.threshold) : quorumText(quorumFor(root, c)) }));
   const digest = changes.length === 0 ? null : changeDigest(state.logId, changes);
-  return { changes, digest, root: all.some((c) => c.kind === 'TrustRoot') };
+  return { changes, digest, root: others.length < wanted.length && others.length > 0 };
+}
+
+function quorumText({ people, roles }: Quorum): string {
+  return `${people} ${people === 1 ? 'person' : 'people'}${roles === undefined ? '' : ` (${roles.map((r) => `${r.count} ${r.role}`).join(', ')})`}`;
+}
+
+function thresholdText(threshold: number): string {
+  return `root keys of ${threshold} ${threshold === 1 ? 'person' : 'people'}, and what the new root demands`;
 }
 
 /** The list that an approval carries, without what is only shown. */
-export function bareChanges(pending: Pending): readonly ProtectedChange[] {
+export function bareChanges(pending: Pick<Pending, 'changes'>): readonly ProtectedChange[] {
   return pending.changes.map(({ kind, name, count, from, to }) => ({ kind, name, count, from, to }));
 }
 

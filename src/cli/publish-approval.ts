@@ -8,7 +8,7 @@ export type Published = { readonly commit: string; readonly branch: string; read
 /**
  * Writes an approval as an orphan commit with this one file and brings it to its branch: pushed to `remote`, or a local branch.
  * The commit carries nothing; the signature in the document does.
- * @throws CliError `GitFailed`
+ * @throws CliError `GitFailed`; `PushFailed` when the remote did not take it: what was signed is then on the local branch that the message names
  */
 export async function publishApproval(repository: Repository, p: { readonly document: DocumentOf<'Approval'>; readonly text: string; readonly principal: string; readonly remote: string | null }): Promise<Published> {
   const { git } = repository;
@@ -16,15 +16,35 @@ export async function publishApproval(repository: Repository, p: { readonly docu
   const first = approvalBranch(p.document.spec.digest, p.principal);
   // An earlier approval of the same thing may not be harvested yet; it stays where it is.
   const second = `${first}-${p.document.spec.nonce.slice(0, 8)}`;
-  if (p.remote === null) {
-    const branch = (await git.tryRun(['rev-parse', '--verify', '--quiet', `refs/heads/${first}`])) === null ? first : second;
-    await git.run(['update-ref', `refs/heads/${branch}`, commit, '']);
-    return { commit, branch, remote: null };
+  if (p.remote === null) return keepLocally(git, commit, [first, second]);
+  try {
+    const taken = await git.run(['ls-remote', p.remote, `refs/heads/${first}`]);
+    const branch = taken === '' ? first : second;
+    await git.run(['push', '--quiet', p.remote, `${commit}:refs/heads/${branch}`]);
+    return { commit, branch, remote: p.remote };
+  } catch (cause) {
+    if (!(cause instanceof CliError)) throw cause;
+    const { branch } = await keepLocally(git, commit, [first, second]);
+    throw new CliError('PushFailed', `It is signed, but ${p.remote} did not take it: ${cause.message}`, `It waits on a local branch. Push it: git push ${p.remote} ${branch}`, { cause });
   }
-  const taken = await git.run(['ls-remote', p.remote, `refs/heads/${first}`]);
-  const branch = taken === '' ? first : second;
-  await git.run(['push', '--quiet', p.remote, `${commit}:refs/heads/${branch}`]);
-  return { commit, branch, remote: p.remote };
+}
+
+async function keepLocally(git: UserGit, commit: string, [first, second]: readonly [string, string]): Promise<Published> {
+  const branch = (await git.tryRun(['rev-parse', '--verify', '--quiet', `refs/heads/${first}`])) === null ? first : second;
+  await git.run(['update-ref', `refs/heads/${branch}`, commit, '']);
+  return { commit, branch, remote: null };
+}
+
+/**
+ * Where an approval goes, settled before anything is signed: the remote, or null for a local branch.
+ * @param asked what the user named
+ * @throws CliError `RemoteUnknown` when there is none of that name
+ */
+export async function remoteFor({ git }: Repository, asked: string | undefined): Promise<string | null> {
+  const remote = asked ?? 'origin';
+  if ((await git.tryRun(['remote', 'get-url', '--', remote])) !== null) return remote;
+  if (asked !== undefined) throw new CliError('RemoteUnknown', `This clone has no remote ${asked}.`, 'See `git remote`, or leave it on a local branch: --no-push');
+  return null;
 }
 
 async function orphanCommit(git: UserGit, path: string, text: string, principal: string): Promise<string> {

@@ -1,7 +1,7 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { JsonObject } from '../core/model/canonical-json.ts';
 import type { Digest } from '../core/model/digest.ts';
-import type { Kind } from '../core/model/documents.ts';
+import type { ApprovalAction, Kind } from '../core/model/documents.ts';
 import type { LockComponent, Operation } from '../core/model/preimages.ts';
 import type { Uuid } from '../core/model/uuid.ts';
 import type { Decision } from '../core/decision/types.ts';
@@ -136,7 +136,7 @@ export type EnvironmentView = {
 export type ApprovalRow = {
   readonly seq: number;
   readonly documentDigest: Digest;
-  readonly action: 'approve' | 'reject';
+  readonly action: ApprovalAction;
   readonly principal: string;
   readonly fingerprint: string;
   readonly observedAt: string;

@@ -1,4 +1,5 @@
 import type { CommitId } from '../core/model/commit-id.ts';
+import type { DocumentKey } from '../core/model/documents.ts';
 import { applyFiles, type DesiredState } from '../core/desired/desired-state.ts';
 import { layOver, type SideChange } from '../core/desired/lay-over.ts';
 import { isDeclarationPath } from '../core/desired/parsed-file.ts';
@@ -18,7 +19,7 @@ export type Candidate = {
 };
 
 export type LaidOver =
-  | { readonly ok: true; readonly candidate: Candidate; readonly desired: DesiredState }
+  | { readonly ok: true; readonly candidate: Candidate; readonly desired: DesiredState; readonly changedKeys: readonly DocumentKey[] }
   | { readonly ok: false; readonly code: 'Conflict' | 'Unrelated'; readonly paths: readonly string[] };
 
 /**
@@ -35,7 +36,8 @@ export async function layCandidateOver(reader: GitReader, parser: DocumentParser
   const changes = over.map(({ change }) => change);
   const documents = await parseChanges(reader, parser, changes.filter(({ path }) => isDeclarationPath(path)));
   const files = new Map(changes.map((change) => [change.path, entryOf(change)]));
-  return { ok: true, candidate: { commit, base, files }, desired: applyFiles(onto.desired, documents).state };
+  const { state, changed } = applyFiles(onto.desired, documents);
+  return { ok: true, candidate: { commit, base, files }, desired: state, changedKeys: changed };
 }
 
 function sideOf({ path, newBlob, newMode }: PathChange): SideChange {

@@ -1,36 +1,50 @@
 import { parseInstant } from '../../core/model/instant.ts';
-import { canonicalText } from '../../core/model/canonical-json.ts';
-import type { AnyDocument, ApprovalSpec, DocumentOf } from '../../core/model/documents.ts';
+import type { Digest } from '../../core/model/digest.ts';
+import type { ApprovalSpec, DocumentOf } from '../../core/model/documents.ts';
+import { emptyDesiredState } from '../../core/desired/desired-state.ts';
+import type { PlanningWorld, Subject } from '../../reconciler/planning.ts';
+import { rootKeysFor } from '../../reconciler/root-proposal.ts';
 import { approvalPath, signedApproval, signerOf } from '../approval-document.ts';
-import { promotionSpec, promotionText, promotionView } from '../approve-promotion.ts';
+import { changeSpec, changeText, changeView } from '../approve-change.ts';
+import { promotionSpec, promotionText, promotionView, type Answer, type PromotionView } from '../approve-promotion.ts';
 import { EVIDENCE_OPTIONS, KEY_OPTION, LAYOUT_OPTION, REF_OPTION, commitText, seenCommit, type CloneParts, type Evidence, type LoadedDeclarations, type PersonalKey, type Repository } from '../clone.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, textOptions, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
-import { bareChanges, pendingIn, sidesOf, type Pending } from '../pending.ts';
-import { checkTags, planSubject } from '../plan-subject.ts';
-import { publishApproval, type Published } from '../publish-approval.ts';
+import { aboutText, DecidedPlans, earlierChanges, saidBy, sinceApproval, sinceText, standingChanges, standingFor, stands, withdrawalSpec, withdrawalsOf, type SinceApproval } from '../earlier-approval.ts';
+import { bareChanges, pendingIn } from '../pending.ts';
+import { checkTags, planSubject, type PlannedSubject } from '../plan-subject.ts';
+import { publishApproval, remoteFor, type Published } from '../publish-approval.ts';
 import { requireEvidence } from '../require-evidence.ts';
 import { plain } from '../terminal.ts';
-import { textDifference } from '../text-difference.ts';
 
 export const command: Command<CloneParts> = {
   name: 'approve',
   summary: 'Approve or reject a promotion or a protected change',
-  usage: ['stella approve <environment>/<application> [--ref REF]', 'stella approve --pending [--only Kind/name]', 'stella approve --change sha256:…'],
+  usage: [
+    'stella approve <environment>/<application> [--ref REF] [--reject | --refresh]', 'stella approve --pending [--only Kind/name]', 'stella approve --change sha256:…',
+    'stella approve <environment>/<application> --withdraw', 'stella approve --pending --withdraw',
+  ],
   help: `
 Shows exactly what would be approved: components with old and new digests, files and variables that differ, targets,
 workflow, rules, and who has approved. Then asks, and signs an Approval with your SSH key. The signature covers a
 digest of all of that, so any later change makes the approval void, while squash, rebase and mirrors do not.
 
 The tags are resolved from this machine as well, and the approval says whether the digests were the same. It goes to
-a branch of its own on origin, so you need no push rights on the requester's branch; the server collects it.
+a branch of its own on origin, so you need no push rights on the requester's branch; the server collects it. Without
+that remote it stays on a local branch. A branch that is behind is planned as the tip of the target branch with its
+files laid over; a file that both changed is a conflict, and nothing is approved.
 
 With --pending or --change you approve changes of protected documents, such as principals, environments and targets:
-what is in force is shown against what the commit says.
+what is in force is shown against what the commit says. The trust root changes alone: --only TrustRoot.
+
+--withdraw takes back what you approved before; a no stays. --refresh shows only what is other than when you last
+approved here, and approves that.
 
 Example:
   stella approve prod/shop
   stella approve prod/shop --ref feature-branch --comment "seen in staging"
   stella approve prod/shop --reject --comment "not before Monday"
+  stella approve prod/shop --withdraw
+  stella approve prod/shop --refresh
   stella approve --pending --only Environment/prod
 
 Exit codes: 0 signed, 1 there is nothing to approve or you said no, 2 error.`,
@@ -39,6 +53,8 @@ Exit codes: 0 signed, 1 there is nothing to approve or you said no, 2 error.`,
     change: { type: 'string', value: 'sha256:…', description: 'The protected change with this digest' },
     only: { type: 'string', multiple: true, value: 'KIND/NAME', description: 'Of the protected changes only this one; may be given again' },
     reject: { type: 'boolean', description: 'Say no instead of yes' },
+    withdraw: { type: 'boolean', description: 'Take back your earlier approval' },
+    refresh: { type: 'boolean', description: 'Show only what changed since your last approval, then approve' },
     comment: { type: 'string', value: 'TEXT', description: 'A word with it' },
     expires: { type: 'string', value: 'TIME', description: 'The approval counts until then: 2031-05-17T09:30:00Z' },
     yes: { type: 'boolean', short: 'y', description: 'Do not ask' },
@@ -51,116 +67,166 @@ Exit codes: 0 signed, 1 there is nothing to approve or you said no, 2 error.`,
 };
 
 type Desk = {
-  readonly context: CommandContext; readonly clone: CloneParts; readonly repository: Repository; readonly evidence: Evidence; readonly loaded: LoadedDeclarations;
+  readonly context: CommandContext; readonly clone: CloneParts; readonly repository: Repository; readonly evidence: Evidence; readonly plans: DecidedPlans;
   readonly key: PersonalKey; readonly principal: string;
 };
-/** What is put before the person: its text, its model, and the document that a yes or no becomes. */
-type Question = { readonly text: string; readonly model: object; readonly spec: ApprovalSpec; readonly warnings: readonly string[] };
+/** What is put before the person: its text, its model, and the documents that their answer becomes. */
+type Question = { readonly text: string; readonly model: object; readonly specs: readonly ApprovalSpec[]; readonly warnings: readonly string[] };
 
 async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
   const isChange = flagOption(context.values, 'pending') || textOption(context.values, 'change') !== undefined;
   const [name, ...rest] = context.positionals;
   if (rest.length > 0 || (name === undefined) !== isChange) throw usageError('Name one promotion, such as prod/shop, or --pending, or --change.', command);
-  demandExpiry(textOption(context.values, 'expires'), context.now());
+  if (['reject', 'withdraw', 'refresh'].filter((option) => flagOption(context.values, option)).length > 1) throw usageError('--reject, --withdraw and --refresh are three answers; give one.', command);
+  demandExpiry(context);
   const clone = await parts();
   const repository = await clone.openRepository(context);
   try {
-    const evidence = await requireEvidence(context, clone, repository);
-    const loaded = await clone.loadCandidate(repository, evidence, textOption(context.values, 'ref') ?? 'HEAD');
+    const plans = new DecidedPlans();
+    const evidence = await requireEvidence(context, clone, repository, plans.visit);
     const key = await clone.personalKey(context, repository);
-    const principal = signerOf(evidence, key, context.now()).metadata.name;
-    const desk: Desk = { context, clone, repository, evidence, loaded, key, principal };
-    const question = name === undefined ? changeQuestion(desk) : await promotionQuestion(desk, name);
-    return await settle(desk, question);
+    const desk = { context, clone, repository, evidence, plans, key };
+    if (flagOption(context.values, 'withdraw')) return await settle({ ...desk, principal: signerOf(evidence, key, context.now()).metadata.name }, withdrawQuestion);
+    const loaded = await clone.loadCandidate(repository, evidence, textOption(context.values, 'ref') ?? 'HEAD');
+    const principal = approverOf(desk, loaded);
+    return await settle({ ...desk, principal }, (whole) => (name === undefined ? changeQuestion(whole, loaded) : promotionQuestion(whole, loaded, name)));
   } finally {
     await repository.close();
   }
 }
 
-function demandExpiry(expires: string | undefined, now: Date): void {
+function demandExpiry({ values, now }: CommandContext): void {
+  const expires = textOption(values, 'expires');
   if (expires === undefined) return;
   const at = parseInstant(expires);
+  if (flagOption(values, 'withdraw')) throw usageError('What is withdrawn stays so: --expires does not go with --withdraw.', command);
   if (at === null) throw usageError(`--expires ${expires} is no time in UTC; write it as 2031-05-17T09:30:00Z.`, command);
-  if (at <= now.getTime()) throw usageError(`--expires ${expires} is past.`, command);
+  if (at <= now().getTime()) throw usageError(`--expires ${expires} is past.`, command);
 }
 
-function verdict({ context, clone }: Desk): Pick<ApprovalSpec, 'action' | 'nonce'> & { comment: string | undefined; expires: string | undefined } {
-  const { values } = context;
-  return { action: flagOption(values, 'reject') ? 'reject' : 'approve', nonce: clone.randomHex(16), comment: textOption(values, 'comment'), expires: textOption(values, 'expires') };
+/** Who holds the key: a person in force, or for the trust root also who holds a key that only the roots list (T16). */
+function approverOf({ context, evidence, key }: Omit<Desk, 'principal'>, loaded: LoadedDeclarations): string {
+  const pending = context.positionals[0] === undefined ? pendingIn(evidence.state, loaded.desired, textOptions(context.values, 'only')) : null;
+  const rings = pending === null ? [] : rootKeysFor(bareChanges(pending), loaded.desired, evidence.state, evidence.openPgp);
+  const holder = rings.map((ring) => ring.get(key.fingerprint)).find((found) => found !== undefined);
+  return holder === undefined ? signerOf(evidence, key, context.now()).metadata.name : holder.principal.metadata.name;
 }
 
-async function promotionQuestion(desk: Desk, name: string): Promise<Question> {
-  const { context, clone, repository, evidence, loaded } = desk;
-  const [environment = '', application] = name.split('/');
-  if (application === undefined || application === '') throw usageError('Name environment and application, such as prod/shop.', command);
-  const world = clone.worldOf(repository, evidence, loaded);
+/** The answer to `digest`; a yes says of which earlier withdrawals it knows. */
+function answerTo({ context: { values }, clone, principal }: Desk, world: PlanningWorld, about: { readonly type: 'promotion' | 'change'; readonly digest: Digest }): Answer {
+  const action = flagOption(values, 'reject') ? 'reject' : 'approve';
+  const [comment, expires] = [textOption(values, 'comment'), textOption(values, 'expires')];
+  const despite = action === 'approve' ? withdrawalsOf(saidBy(world, principal, about.type), about.digest) : [];
+  return { action, nonce: clone.randomHex(16), ...(comment === undefined ? {} : { comment }), ...(expires === undefined ? {} : { expires }), ...(despite.length === 0 ? {} : { despite }) };
+}
+
+async function promotionQuestion(desk: Desk, loaded: LoadedDeclarations, name: string): Promise<Question> {
+  const { context, clone, repository, evidence, principal } = desk;
+  const subject = subjectOf(name);
+  const asOf = context.now().toISOString();
+  const world = await clone.worldOf(repository, evidence, loaded, asOf);
   const registry = clone.registryOf(context, repository);
-  const one = await context.terminal.during('Planning', planSubject(world, { environment, application }, registry, context.now().toISOString()));
+  const one = await context.terminal.during('Planning', planSubject(world, subject, registry, asOf));
   if (one.satisfied) throw new CliError('NothingToApprove', `${name} runs already what this commit declares.`, null, { exitCode: 1 });
   const tags = await context.terminal.during('Resolving tags', checkTags(world, one, registry));
   const view = promotionView(world, one, tags);
-  const warnings: string[] = [];
-  if (view.requesters.includes(desk.principal)) warnings.push(`note: ${desk.principal} asked for this, so this approval counts only where a rule lets authors approve`);
-  if (view.rules.length === 0) warnings.push(`note: no rule asks for approvals in ${environment}`);
-  return { text: `${promotionText(view)}\n  commit      ${commitText(loaded)}`, model: { ...view, seenAt: seenCommit(loaded), onto: loaded.tip }, spec: promotionSpec(view, verdict(desk)), warnings };
-}
-
-function changeQuestion(desk: Desk): Question {
-  const { context, evidence, loaded } = desk;
-  const pending = pendingIn(evidence.state, loaded.desired, textOptions(context.values, 'only'));
-  const wanted = textOption(context.values, 'change');
-  if (pending.digest === null) throw new CliError('NothingToApprove', 'No protected document of this commit differs from what is in force.', null, { exitCode: 1 });
-  if (wanted !== undefined && wanted !== pending.digest) {
-    throw new CliError('OtherDigest', `The pending changes of this commit have the digest ${pending.digest}, not ${wanted}.`, 'Fetch and look again: something changed, or another commit was meant (--ref, --only).', { exitCode: 1 });
-  }
-  const { comment, expires, ...given } = verdict(desk);
-  const spec: ApprovalSpec = {
-    type: 'change', digest: pending.digest, changes: bareChanges(pending), ...(comment === undefined ? {} : { comment }), ...(expires === undefined ? {} : { expires }), ...given,
+  const answer = answerTo(desk, world, view);
+  const warnings = warningsAbout(view, answer, principal);
+  const since = flagOption(context.values, 'refresh') ? refreshed(desk, { world, one, view }) : null;
+  if (since === 'unknown') warnings.push('note: the log does not hold what you approved before, so all of it is shown');
+  const isShort = since !== null && since !== 'unknown';
+  const text = isShort ? sinceText(view, since) : promotionText(view);
+  return {
+    text: `${text}\n  commit      ${commitText(loaded)}`, model: { ...view, ...(isShort ? { since } : {}), seenAt: seenCommit(loaded), onto: loaded.tip }, specs: [promotionSpec(view, answer)], warnings,
   };
-  const warnings = pending.root ? ['note: the trust root differs as well; changes of the root are not supported yet and are left out'] : [];
-  return { text: changeText(desk, pending), model: { type: 'change', digest: pending.digest, changes: pending.changes, seenAt: seenCommit(loaded), onto: loaded.tip }, spec, warnings };
 }
 
-function changeText({ evidence, loaded }: Desk, pending: Pending): string {
-  const lines = [`Protected changes at commit ${commitText(loaded)}`, `digest ${pending.digest ?? ''}`];
-  for (const change of pending.changes) {
-    const { before, after } = sidesOf(evidence.state, loaded.desired, change);
-    const what = change.from === null ? 'is new' : change.to === null ? 'is deleted' : 'changes';
-    lines.push('', `${change.kind}/${change.name} ${what}; needs ${change.quorum}. In force → new:`);
-    lines.push(...textDifference(specText(before), specText(after)).map((line) => `  ${line}`));
-  }
-  return lines.map(plain).join('\n');
+function subjectOf(name: string): Subject {
+  const [environment = '', application = '', more] = name.split('/');
+  if (environment === '' || application === '' || more !== undefined) throw usageError('Name environment and application, such as prod/shop.', command);
+  return { environment, application };
 }
 
-/** Sorted members, so that only what differs in meaning differs in the text. */
-function specText(document: AnyDocument | null): string {
-  return document === null ? '' : JSON.stringify(JSON.parse(canonicalText(document.spec)), null, 2);
+function warningsAbout(view: PromotionView, answer: Answer, principal: string): string[] {
+  const warnings: string[] = [];
+  if (answer.action === 'approve' && view.requesters.includes(principal)) warnings.push(`note: ${principal} asked for this, so this approval counts only where a rule lets authors approve`);
+  if (answer.action === 'approve' && view.rejectedBy.includes(principal)) warnings.push(`note: ${principal} rejected this before, and a no is not taken back`);
+  if (answer.despite !== undefined) warnings.push(`note: ${principal} withdrew an approval of this before; this one stands in spite of that`);
+  if (view.rules.length === 0) warnings.push(`note: no rule asks for approvals in ${view.environment}`);
+  return warnings;
 }
 
-async function settle(desk: Desk, question: Question): Promise<ExitCode> {
-  const { context, key, principal } = desk;
-  const { terminal } = context;
-  const isYes = question.spec.action === 'approve';
+/** What is other than at the last approval of this person here. @throws CliError `NothingToRefresh`, `NothingToApprove` */
+function refreshed({ plans, principal }: Desk, { world, one, view }: { readonly world: PlanningWorld; readonly one: PlannedSubject; readonly view: PromotionView }): SinceApproval | 'unknown' {
+  const said = stands(saidBy(world, principal, 'promotion')).filter(({ seen }) => seen.subject?.environment === view.environment && seen.subject.application === view.application);
+  const earlier = said.at(-1);
+  if (earlier === undefined) throw new CliError('NothingToRefresh', `${principal} has approved nothing in ${view.environment}/${view.application} that the log knows.`, `Look at all of it: stella approve ${view.environment}/${view.application}`, { exitCode: 1 });
+  if (view.approvedBy.includes(principal)) throw new CliError('NothingToApprove', `Nothing changed: the approval of ${principal} counts as it is.`, null, { exitCode: 1 });
+  const { plan } = one.planned.material;
+  return plan === null ? 'unknown' : (sinceApproval(earlier, plans, { world, plan, view, rules: one.built.input.clauses }) ?? 'unknown');
+}
+
+async function changeQuestion(desk: Desk, loaded: LoadedDeclarations): Promise<Question> {
+  const { context, clone, repository, evidence, principal } = desk;
+  const world = await clone.worldOf(repository, evidence, loaded, context.now().toISOString());
+  const p = { only: textOptions(context.values, 'only'), change: textOption(context.values, 'change') };
+  const first = changeView(world, loaded, { ...p, earlier: [] });
+  const keys = new Set(first.changes.map(({ kind, name }) => `${kind}/${name}`));
+  const earlier = flagOption(context.values, 'refresh') ? earlierChanges(saidBy(world, principal, 'change'), keys) : [];
+  const { rootLeftOut, ...view } = earlier.length === 0 ? first : changeView(world, loaded, { ...p, earlier });
+  const warnings = rootLeftOut ? ['note: the trust root differs as well and is left out; it changes alone: stella approve --pending --only TrustRoot'] : [];
+  if (flagOption(context.values, 'refresh') && earlier.length === 0) warnings.push('note: the log knows no earlier approval of these documents by you, so all of it is shown');
+  return { text: changeText(world, loaded, view), model: view, specs: [changeSpec(view, answerTo(desk, world, view))], warnings };
+}
+
+/** Needs no plan, and so no branch without conflicts and no registry: taking back must be easy. @throws CliError `NothingToWithdraw` */
+async function withdrawQuestion({ context, clone, repository, evidence, principal }: Desk): Promise<Question> {
+  const tip = evidence.state.tip?.commit;
+  if (tip === undefined) throw new CliError('NothingToWithdraw', 'The log has seen nothing yet.', null, { exitCode: 1 });
+  const world = await clone.worldOf(repository, evidence, { tip, desired: emptyDesiredState(), changedKeys: [], changedPaths: [] }, context.now().toISOString());
+  const [name] = context.positionals;
+  const said = saidBy(world, principal, name === undefined ? 'change' : 'promotion');
+  const standing = name === undefined ? standingChanges(said, world.state, { change: textOption(context.values, 'change'), only: textOptions(context.values, 'only') }) : standingFor(said, subjectOf(name), world.state);
+  const byDigest = new Map(standing.map((one) => [one.seen.approves.digest, one]));
+  if (byDigest.size === 0) throw new CliError('NothingToWithdraw', `There is no approval by ${principal} that could be withdrawn.`, 'See what was observed: git fetch origin; stella explain.', { exitCode: 1 });
+  const comment = textOption(context.values, 'comment');
+  const specs = [...byDigest.values()].map(({ document }) => withdrawalSpec(document.spec, clone.randomHex(16), comment));
+  const lines = [...byDigest.values()].map(({ seen, document }) => plain(`Approval of ${aboutText(document.spec)} by ${principal}, observed ${seen.observedAt}, digest ${seen.approves.digest}`));
+  return { text: lines.join('\n'), model: { type: 'withdrawal', digest: specs[0]?.digest, withdrawn: specs.map(({ type, digest }) => ({ type, digest })) }, specs, warnings: [] };
+}
+
+const ANSWERS = { approve: { ask: 'Approve', done: 'Approved' }, reject: { ask: 'Reject', done: 'Rejected' }, withdraw: { ask: 'Withdraw', done: 'Withdrawn' } } as const;
+
+async function settle(desk: Desk, asked: (desk: Desk) => Question | Promise<Question>): Promise<ExitCode> {
+  const { context: { terminal, values }, key, principal, repository } = desk;
+  // Before anything is signed: a signature that nobody gets is worse than none.
+  const remote = flagOption(values, 'no-push') || flagOption(values, 'file') ? null : await remoteFor(repository, textOption(values, 'remote'));
+  const question = await asked(desk);
+  const words = ANSWERS[question.specs[0]?.action ?? 'approve'];
   if (terminal.form === 'table' || terminal.isInteractive) terminal.note(question.text);
   for (const warning of question.warnings) terminal.note(terminal.paint('yellow', warning));
-  if (!flagOption(context.values, 'yes')) {
+  if (!flagOption(values, 'yes')) {
     if (!terminal.isInteractive) throw new CliError('NotAsked', 'Nobody is there to be asked.', 'Look at what is shown, then say --yes.');
-    const answer = await terminal.ask(`${isYes ? 'Approve' : 'Reject'} this as ${principal}? [y/N] `);
+    const answer = await terminal.ask(`${words.ask} this as ${principal}? [y/N] `);
     if (!/^y(es)?$/i.test(answer)) {
       terminal.note('Nothing was signed.');
       return 1;
     }
   }
-  const document = await signedApproval(principal, question.spec, key);
-  const published = await deliver(desk, document);
-  const model = { ...question.model, action: question.spec.action, principal, document: document.metadata.name, fingerprint: key.fingerprint, ...published };
-  await terminal.result(model, () => `${terminal.paint('green', isYes ? 'Approved' : 'Rejected')} by ${principal}: ${whereText(published)}`);
+  const delivered: (Delivered & { readonly document: string })[] = [];
+  for (const spec of question.specs) {
+    const document = await signedApproval(principal, spec, key);
+    delivered.push({ document: document.metadata.name, ...(await deliver(desk, document, remote)) });
+  }
+  const [first, ...others] = delivered;
+  const model = { ...question.model, action: question.specs[0]?.action, principal, fingerprint: key.fingerprint, ...first, ...(others.length === 0 ? {} : { others }) };
+  await terminal.result(model, () => delivered.map((one) => `${terminal.paint('green', words.done)} by ${principal}: ${whereText(one)}`).join('\n'));
   return 0;
 }
 
 type Delivered = { readonly path: string } & Partial<Published>;
 
-async function deliver({ context, clone, repository, principal }: Desk, document: DocumentOf<'Approval'>): Promise<Delivered> {
+async function deliver({ context, clone, repository, principal }: Desk, document: DocumentOf<'Approval'>, remote: string | null): Promise<Delivered> {
   const { stringify } = await import('yaml');
   const text = stringify(document, { lineWidth: 0, aliasDuplicateObjects: false });
   const path = approvalPath(document);
@@ -168,7 +234,6 @@ async function deliver({ context, clone, repository, principal }: Desk, document
     await clone.writeText(`${repository.folder}/${path}`, text);
     return { path };
   }
-  const remote = flagOption(context.values, 'no-push') ? null : (textOption(context.values, 'remote') ?? 'origin');
   const published = await context.terminal.during('Pushing', publishApproval(repository, { document, text, principal, remote }));
   return { path, ...published };
 }

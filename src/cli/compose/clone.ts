@@ -16,10 +16,12 @@ import { applyFiles, emptyDesiredState, type DesiredState, type FileChange } fro
 import type { DigestResolver } from '../../ports/digest-resolver.ts';
 import { ArtifactCache } from '../../reconciler/artifact-cache.ts';
 import { isDeclarationPath } from '../../core/desired/parsed-file.ts';
+import { observeApprovals } from '../../reconciler/observe-approvals.ts';
 import type { PlanningWorld } from '../../reconciler/planning.ts';
 import { readEvidence, type RecordStep } from '../../reconciler/read-evidence.ts';
 import { TouchingCommits } from '../../reconciler/touching-commits.ts';
 import type { Evidence, LoadedDeclarations, OpenEvidence, Repository } from '../clone.ts';
+import { rehearsalOf, unharvestedApprovals } from '../rehearsal.ts';
 import { CliError, textOption, type CommandContext } from '../command.ts';
 import { localConfig } from './local-config.ts';
 import { openUserGit } from './user-git.ts';
@@ -107,11 +109,13 @@ export async function loadWorktree(repository: Repository): Promise<DesiredState
   return applyFiles(emptyDesiredState(), changes).state;
 }
 
-export function worldOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations): PlanningWorld {
+export async function worldOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations, asOf: string): Promise<PlanningWorld> {
   const { reader, parser } = repository;
+  const batch = rehearsalOf(repository, evidence, loaded, asOf);
+  observeApprovals({ batch }, await unharvestedApprovals(repository, loaded));
   return {
-    state: evidence.state, desired: loaded.desired, tip: loaded.tip, ...(loaded.candidate === undefined ? {} : { candidate: loaded.candidate }), reader, parser, artifacts: new ArtifactCache(evidence.reader), evidenceTip: evidence.commit,
-    touching: new TouchingCommits(reader, parser), lookup: evidence.artifact, openPgp: repository.openPgp,
+    state: batch.state, desired: loaded.desired, tip: loaded.tip, ...(loaded.candidate === undefined ? {} : { candidate: loaded.candidate }), reader, parser, artifacts: new ArtifactCache(evidence.reader), evidenceTip: evidence.commit,
+    touching: new TouchingCommits(reader, parser), lookup: batch.lookup, openPgp: repository.openPgp,
   };
 }
 
