@@ -1,6 +1,7 @@
 import type { Digest } from '../core/model/digest.ts';
 import { API_VERSION, documentPreimage, type ApprovalSpec, type DocumentOf } from '../core/model/documents.ts';
 import { hexOf } from '../core/model/digest.ts';
+import { verifyDocumentSignature } from '../core/commit/document-signature.ts';
 import { keyFault, keyRingIn } from '../core/trust/key-ring.ts';
 import type { Evidence, PersonalKey } from './clone.ts';
 import { CliError } from './command.ts';
@@ -19,11 +20,19 @@ export function signerOf({ state, openPgp }: Pick<Evidence, 'state' | 'openPgp'>
   return holder.principal;
 }
 
-/** A signed Approval: the embedded signature survives squash, rebase and mirrors (TRUST "two carriers"). */
-export async function signedApproval(principal: string, spec: ApprovalSpec, key: PersonalKey): Promise<DocumentOf<'Approval'>> {
+/**
+ * A signed Approval: the embedded signature survives squash, rebase and mirrors (TRUST "two carriers").
+ * @throws CliError `SignatureUnusable` when what the signing program made would not count
+ */
+export async function signedApproval({ state, openPgp }: Pick<Evidence, 'state' | 'openPgp'>, principal: string, spec: ApprovalSpec, key: PersonalKey): Promise<DocumentOf<'Approval'>> {
   const name = `${principal.slice(0, 32)}-${hexOf(spec.digest).slice(0, 12)}-${spec.nonce.slice(0, 8)}`;
   const document: DocumentOf<'Approval'> = { apiVersion: API_VERSION, kind: 'Approval', metadata: { name }, spec };
-  return { ...document, signatures: [{ format: 'sshsig', signature: await key.sign(documentPreimage(document), 'stella-approval') }] };
+  const preimage = documentPreimage(document);
+  const signature = await key.sign(preimage, 'stella-approval');
+  const ring = keyRingIn(state, openPgp);
+  const outcome = verifyDocumentSignature({ preimage, armoured: signature, namespace: 'stella-approval', keys: ring });
+  if (!outcome.signed && ring.has(key.fingerprint)) throw new CliError('SignatureUnusable', `The signature that was made would not count: ${outcome.message}.`, 'Check gpg.format and the configuration of the signing program.');
+  return { ...document, signatures: [{ format: key.format, signature }] };
 }
 
 export function approvalPath(document: DocumentOf<'Approval'>): string {

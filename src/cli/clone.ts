@@ -1,7 +1,7 @@
 import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
-import type { DocumentKey, DocumentOf } from '../core/model/documents.ts';
+import type { DocumentKey, DocumentOf, DocumentSignature } from '../core/model/documents.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
 import type { LogState } from '../core/evidence/log-state.ts';
 import type { DigestResolver } from '../ports/digest-resolver.ts';
@@ -50,10 +50,14 @@ export type OpenEvidence =
 
 /** Signs with the key of the person at the keyboard. */
 export type PersonalKey = {
+  /** An OpenSSH public key line, or an armoured OpenPGP certificate. */
   readonly publicKey: string;
+  /** As key rings name it. */
   readonly fingerprint: string;
-  /** As `git config user.signingKey` takes it. */
-  readonly gitValue: string;
+  readonly format: DocumentSignature['format'];
+  /** Names and values with which git signs commits with this key. */
+  readonly gitConfig: readonly (readonly [string, string])[];
+  /** The armoured signature. OpenPGP knows no namespaces. */
   sign(payload: Uint8Array, namespace: 'stella-approval' | 'stella-intent'): Promise<string>;
 };
 

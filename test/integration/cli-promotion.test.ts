@@ -117,6 +117,84 @@ describe('stella promote', () => {
   });
 });
 
+describe('stella promote --adopt', () => {
+  let alice: Clone;
+  /** prod/shop is asked for by a commit that nobody signed. */
+  beforeEach(async () => {
+    await begin();
+    await world.commit([doc('Release', 'shop/1.0', { components: { api: { tag: '1.0' } } }), doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
+    await world.settle();
+    await world.commit([doc('Promotion', 'prod/shop', { release: '1.0' })]);
+    await world.settle();
+    alice = await cloneFor(world, world.people.alice);
+  });
+  const reasons = async (): Promise<{ reasons: readonly string[]; commands: readonly (string | null)[] }> => {
+    const [one] = json<readonly { decision: { reasons: readonly string[] }; lines: readonly { command: string | null }[] }[]>(await alice.stella(['explain', 'prod/shop', '-o', 'json']));
+    return { reasons: one!.decision.reasons, commands: one!.lines.map((line) => line.command) };
+  };
+
+  it('is what explain advises for a request of nobody, and makes whoever adopts it the requester', async () => {
+    const before = await reasons();
+    expect(before.reasons).toContain('RequesterUnknown');
+    const command = before.commands.find((c) => c?.includes('--adopt'))!;
+    expect(await alice.stella(command.split(' ').slice(1))).toMatchObject({ code: 0 });
+    await alice.git('push', '-q', 'origin', 'HEAD:main');
+    await world.settle();
+    await alice.pull();
+    expect((await reasons()).reasons).toEqual(['ApprovalsMissing']);
+    expect((await alice.stella(['approve', 'prod/shop', '--yes', '--no-push'])).stderr).toContain('alice asked for this');
+    const bob = await cloneFor(world, world.people.bob);
+    expect((await bob.stella(['approve', 'prod/shop', '--yes'])).code).toBe(0);
+    await world.settle();
+    expect(appStateOf(await world.state(), 'prod', 'shop').release).toBe('1.0');
+  });
+
+  it('leaves what is asked as it is, and has nothing to adopt where the author is known', async () => {
+    const file = join(alice.folder, 'promotions/prod/shop.yaml');
+    await alice.stella(['promote', '--adopt', 'prod/shop', '--no-commit']);
+    const promotion = (await documentIn(file)) as DocumentOf<'Promotion'>;
+    expect(promotion.spec).toEqual({ release: '1.0' });
+    expect(promotion.signatures).toHaveLength(1);
+    const again = await alice.stella(['promote', '--adopt', 'prod/shop']);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toContain('alice signed this request');
+    expect((await alice.stella(['promote', '--adopt', 'qa/shop'])).code).toBe(1);
+    expect((await alice.stella(['promote', '--adopt', '--absent', 'prod/shop'])).code).toBe(2);
+  });
+
+  it('asks anew where the intent of the request is spent', async () => {
+    await alice.stella(['promote', '--adopt', 'prod/shop']);
+    await alice.git('push', '-q', 'origin', 'HEAD:main');
+    await world.settle();
+    await world.commit([], { deletes: ['promotions/prod/shop.yaml'] });
+    await world.settle();
+    await world.commit([], { files: { 'promotions/prod/shop.yaml': await readFile(join(alice.folder, 'promotions/prod/shop.yaml'), 'utf8') } });
+    await world.settle();
+    await alice.pull();
+    expect((await reasons()).reasons).toContain('RequesterUnknown');
+    expect((await alice.stella(['promote', '--adopt', 'prod/shop'])).code).toBe(0);
+    expect(((await documentIn(join(alice.folder, 'promotions/prod/shop.yaml'))) as DocumentOf<'Promotion'>).spec).toEqual({ release: '1.0', attempt: 2 });
+    await alice.git('push', '-q', 'origin', 'HEAD:main');
+    await world.settle();
+    await alice.pull();
+    expect((await reasons()).reasons).toEqual(['ApprovalsMissing']);
+  });
+});
+
+describe('stella promote --absent', () => {
+  it('asks for removal, signed, and it is removed', async () => {
+    await asked();
+    const alice = await cloneFor(world, world.people.alice);
+    expect(await alice.stella(['promote', '--absent', 'dev/shop'])).toMatchObject({ code: 0 });
+    const promotion = (await documentIn(join(alice.folder, 'promotions/dev/shop.yaml'))) as DocumentOf<'Promotion'>;
+    expect(promotion.spec).toEqual({ state: 'absent' });
+    await expect(opensshAccepts(world.people.alice, 'stella-intent', canonicalBytes(intentPreimage({ logId: world.pin, promotion, releaseSpec: null })), promotion.signatures![0]!.signature)).resolves.toContain('Good');
+    await alice.git('push', '-q', 'origin', 'HEAD:main');
+    await world.settle();
+    expect(appStateOf(await world.state(), 'dev', 'shop').release).toBeNull();
+  });
+});
+
 describe('stella approve', () => {
   let bob: Clone;
   beforeEach(async () => {

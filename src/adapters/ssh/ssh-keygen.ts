@@ -30,6 +30,8 @@ type Run = { readonly exitCode: number; readonly stdout: string; readonly stderr
  * @throws SshError `SshKeygenMissing`, `SigningFailed`
  */
 export async function signWithSshKeygen(p: {
+  /** Default `ssh-keygen`; git calls it `gpg.ssh.program`. */
+  readonly program?: string;
   readonly key: SigningKey;
   readonly namespace: string;
   readonly payload: Uint8Array;
@@ -38,9 +40,9 @@ export async function signWithSshKeygen(p: {
 }): Promise<string> {
   return withKeyFile(p.key, async (file, isLiteral) => {
     const args = ['-q', '-Y', 'sign', '-n', p.namespace, '-f', file, ...(isLiteral ? ['-U'] : [])];
-    const { exitCode, stdout, stderr } = await run(args, p.environment, p.payload, p.say);
+    const { exitCode, stdout, stderr } = await run(args, p.environment, p.payload, p);
     if (exitCode === 0 && stdout.startsWith('-----BEGIN SSH SIGNATURE-----')) return stdout;
-    throw new SshError('SigningFailed', `ssh-keygen did not sign with ${isLiteral ? 'the key in the agent' : file}: ${said(stderr)}. Check that the private key is there, or is loaded in ssh-agent.`);
+    throw new SshError('SigningFailed', `${p.program ?? 'ssh-keygen'} did not sign with ${isLiteral ? 'the key in the agent' : file}: ${said(stderr)}. Check that the private key is there, or is loaded in ssh-agent.`);
   });
 }
 
@@ -89,9 +91,10 @@ async function withKeyFile<T>(key: SigningKey, use: (file: string, isLiteral: bo
   }
 }
 
-function run(args: readonly string[], environment: SshEnvironment, input: Uint8Array, say?: (text: string) => void): Promise<Run> {
+function run(args: readonly string[], environment: SshEnvironment, input: Uint8Array, options: { readonly program?: string; readonly say?: (text: string) => void } = {}): Promise<Run> {
+  const { program = 'ssh-keygen', say } = options;
   return new Promise((resolve, reject) => {
-    const child = spawn('ssh-keygen', args, { env: { ...environment, LC_ALL: 'C' }, stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(program, args, { env: { ...environment, LC_ALL: 'C' }, stdio: ['pipe', 'pipe', 'pipe'] });
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
@@ -100,7 +103,7 @@ function run(args: readonly string[], environment: SshEnvironment, input: Uint8A
       say?.(chunk.toString());
     });
     child.stdin.on('error', () => undefined); // it may end before it has read everything
-    child.on('error', (cause) => reject(new SshError('SshKeygenMissing', 'ssh-keygen could not be started. Install OpenSSH 8.9 or newer.', cause)));
+    child.on('error', (cause) => reject(new SshError('SshKeygenMissing', `${program} could not be started. Install OpenSSH 8.9 or newer${program === 'ssh-keygen' ? '' : ', or correct gpg.ssh.program'}.`, cause)));
     child.on('close', (exitCode) => resolve({ exitCode: exitCode ?? 255, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() }));
     child.stdin.end(input);
   });

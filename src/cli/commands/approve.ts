@@ -215,7 +215,7 @@ async function settle(desk: Desk, asked: (desk: Desk) => Question | Promise<Ques
   }
   const delivered: (Delivered & { readonly document: string })[] = [];
   for (const spec of question.specs) {
-    const document = await signedApproval(principal, spec, key);
+    const document = await signedApproval(desk.evidence, principal, spec, key);
     delivered.push({ document: document.metadata.name, ...(await deliver(desk, document, remote)) });
   }
   const [first, ...others] = delivered;

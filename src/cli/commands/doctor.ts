@@ -50,7 +50,7 @@ async function lookAt(context: CommandContext, clone: CloneParts, repository: Re
   checks.push(...(faults.length === 0 ? [ok('history', 'complete; no replace refs, grafts or shallow boundary')] : faults.map((f) => fail('history', f.code, f.remedy))));
   const pin = await attempt('pin', checks, () => clone.pinOf(context, repository), (p) => ok('pin', p));
   const evidence = pin === null ? null : await evidenceOf(context, clone, repository, pin, checks);
-  const key = await attempt('signing key', checks, () => clone.personalKey(context, repository), (k) => ok('signing key', `${k.fingerprint} (${k.gitValue})`), 'warn');
+  const key = await attempt('signing key', checks, () => clone.personalKey(context, repository), (k) => ok('signing key', `${k.fingerprint} (${k.gitConfig.map(([, value]) => value).join(' ')})`), 'warn');
   if (key !== null && evidence !== null) checks.push(holderOf(evidence, key, context.now()));
   const signs = await repository.git.tryRun(['config', '--get', 'commit.gpgSign']);
   checks.push(signs === 'true' ? ok('commit signing', 'every commit is signed') : warn('commit signing', 'commits are not signed by default', 'git config commit.gpgSign true, so that your edits tell who asked.'));

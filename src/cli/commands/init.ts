@@ -161,7 +161,7 @@ async function firstCommit(context: CommandContext, init: InitParts, { folder, i
   const git = init.userGit(folder, context.environment);
   const there = (await init.namesIn(folder)) ?? [];
   if (!there.includes('.git')) await git.run(['init', '--quiet', '--initial-branch=main']);
-  const local = [['stella.genesis', p.pin], ['stella.layout.images', imagesFolder], ['gpg.format', 'ssh'], ['user.signingKey', p.key.gitValue], ['commit.gpgSign', 'true']] as const;
+  const local = [['stella.genesis', p.pin], ['stella.layout.images', imagesFolder], ...p.key.gitConfig, ['commit.gpgSign', 'true']] as const;
   for (const [name, value] of local) await git.run(['config', '--local', name, value]);
   await git.run(['add', '--', ...p.files]);
   const isNamed = (await git.tryRun(['config', '--get', 'user.email'])) !== null;

@@ -2,35 +2,48 @@ import { canonicalBytes } from '../../core/model/canonical-json.ts';
 import type { Digest } from '../../core/model/digest.ts';
 import { documentKey, type DocumentOf } from '../../core/model/documents.ts';
 import { isPairName, splitPair } from '../../core/model/names.ts';
-import { intentPreimage, releaseSpecDigest } from '../../core/model/preimages.ts';
+import { intentDigest, intentPreimage, releaseSpecDigest } from '../../core/model/preimages.ts';
 import type { BlobId } from '../../core/model/commit-id.ts';
 import { findDocument, type DesiredState } from '../../core/desired/desired-state.ts';
 import { formatDiagnostic } from '../../core/desired/diagnostic.ts';
+import { appStateOf } from '../../core/evidence/log-state.ts';
+import { keyRingIn } from '../../core/trust/key-ring.ts';
+import { findRequesters } from '../../core/trust/requesters.ts';
 import { signerOf } from '../approval-document.ts';
-import { EVIDENCE_OPTIONS, KEY_OPTION, type CloneParts, type PersonalKey, type Repository } from '../clone.ts';
+import { EVIDENCE_OPTIONS, KEY_OPTION, type CloneParts, type Evidence, type PersonalKey, type Repository } from '../clone.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { authorEnvironment } from '../publish-approval.ts';
 
 export const command: Command<CloneParts> = {
   name: 'promote',
   summary: 'Ask for a release to run in an environment',
-  usage: ['stella promote <application>/<version> --to <environment>', 'stella promote <environment>/<application> <version>'],
+  usage: [
+    'stella promote <application>/<version> --to <environment>', 'stella promote <environment>/<application> <version>', 'stella promote --absent <environment>/<application>',
+    'stella promote --adopt <environment>/<application>',
+  ],
   help: `
 Writes the Promotion document, signs it as your request, and commits it, signed with the same key. Comments in the
 file stay. Push the commit or open a pull request: editing this document is the promotion, reverting it is the
 rollback. Your signature lies in the document itself, so a squash by a forge does not lose who asked. Who asks does
 not approve, unless the rules say so.
 
-The same command adopts a request whose author is not known: you sign it as yours.
+--absent asks that the application is removed from the environment, through the same gates.
+
+--adopt is for a request whose author is not known, such as one that a bot or an unsigned commit made: you sign it as
+it is, and answer for it as if you had asked. You cannot approve it then. A request that was made and ended before is
+adopted as a new attempt.
 
 Example:
   stella promote shop/1.5.0 --to prod
   stella promote shop/1.5.0 --to prod --branch promote-1.5.0
   stella promote shop/1.5.0 --to prod --retry
+  stella promote --adopt prod/shop
 
-Exit codes: 0 written, 2 error.`,
+Exit codes: 0 written, 1 there is nothing to adopt, 2 error.`,
   options: {
     to: { type: 'string', value: 'NAME', description: 'The environment' },
+    absent: { type: 'boolean', description: 'Ask for removal' },
+    adopt: { type: 'boolean', description: 'Sign as yours a request whose author is not known' },
     retry: { type: 'boolean', description: 'Raise spec.attempt, after a run that failed' },
     branch: { type: 'string', value: 'NAME', description: 'Make this branch and commit there' },
     'no-commit': { type: 'boolean', description: 'Only write the file' },
@@ -39,7 +52,8 @@ Exit codes: 0 written, 2 error.`,
   run,
 };
 
-type Wanted = { readonly environment: string; readonly application: string; readonly version: string };
+/** `version` is null for a removal, and for an adoption, which asks for what is asked already. */
+type Wanted = { readonly mode: 'promote' | 'absent' | 'adopt'; readonly environment: string; readonly application: string; readonly version: string | null };
 
 async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
   const wanted = wantedIn(context);
@@ -48,18 +62,20 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   try {
     const pin = await clone.pinOf(context, repository);
     const desired = await clone.loadWorktree(repository);
-    const release = releaseIn(desired, wanted);
     const key = await clone.personalKey(context, repository);
-    const principal = await principalOf(context, clone, repository, pin, key);
+    const evidence = await evidenceOf(context, clone, repository, pin);
+    const principal = evidence === null ? null : signerOf(evidence, key, context.now()).metadata.name;
     const file = fileOf(desired, wanted);
-    const unsigned = await promotionText(clone, repository, file, wanted, flagOption(context.values, 'retry'));
+    const unsigned = wanted.mode === 'adopt' ? await adoptedText({ clone, repository, desired, evidence, pin }, file, wanted) : await promotionText(clone, repository, file, wanted, flagOption(context.values, 'retry'));
     const promotion = parsed(repository, file, unsigned);
-    const preimage = canonicalBytes(intentPreimage({ logId: pin, promotion, releaseSpec: releaseSpecDigest(release) }));
+    const preimage = canonicalBytes(intentPreimage({ logId: pin, promotion, releaseSpec: releaseSpecFor(desired, promotion) }));
     const { editYaml } = await import('../write-repository.ts');
-    const text = editYaml(unsigned, [{ path: ['signatures'], value: [{ format: 'sshsig', signature: await key.sign(preimage, 'stella-intent') }] }]);
-    const commit = await write({ context, clone, repository, key, principal }, file, text, wanted);
-    const model = { ...wanted, file, commit, principal, fingerprint: key.fingerprint, attempt: promotion.spec.attempt ?? 1 };
-    await context.terminal.result(model, () => doneText(wanted, file, commit));
+    const signatures = [...(promotion.signatures ?? []), { format: key.format, signature: await key.sign(preimage, 'stella-intent') }];
+    const text = editYaml(unsigned, [{ path: ['signatures'], value: signatures }]);
+    const asked = { ...wanted, version: promotion.spec.state === 'absent' ? null : (promotion.spec.release ?? null) };
+    const commit = await write({ context, clone, repository, key, principal }, file, text, asked);
+    const model = { ...asked, file, commit, principal, fingerprint: key.fingerprint, attempt: promotion.spec.attempt ?? 1 };
+    await context.terminal.result(model, () => doneText(asked, file, commit));
     return 0;
   } finally {
     await repository.close();
@@ -70,28 +86,60 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
 function wantedIn({ positionals, values }: CommandContext): Wanted {
   const [first = '', second, ...rest] = positionals;
   const to = textOption(values, 'to');
+  const [isAbsent, isAdoption] = [flagOption(values, 'absent'), flagOption(values, 'adopt')];
+  if (isAbsent || isAdoption) {
+    if (isAbsent === isAdoption || !isPairName(first) || second !== undefined || to !== undefined || (isAdoption && flagOption(values, 'retry'))) throw usageError('Name environment and application, and one of --absent and --adopt: stella promote --adopt prod/shop.', command);
+    const [environment, application] = splitPair(first);
+    return { mode: isAbsent ? 'absent' : 'adopt', environment, application, version: null };
+  }
   if (!isPairName(first) || rest.length > 0 || (to === undefined) === (second === undefined)) {
     throw usageError('Name a release and where it is to run: stella promote shop/1.5.0 --to prod.', command);
   }
   const [a, b] = splitPair(first);
   const wanted = to === undefined ? { environment: a, application: b, version: second ?? '' } : { environment: to, application: a, version: b };
   if (!isPairName(`${wanted.environment}/${wanted.version}`)) throw usageError('An environment and a version are small letters, digits, `.`, `_` and `-`.', command);
-  return wanted;
+  return { mode: 'promote', ...wanted };
 }
 
-function releaseIn(desired: DesiredState, { application, version }: Wanted): DocumentOf<'Release'> {
-  const name = `${application}/${version}`;
+/** What the intent says of the release; null for a removal. @throws CliError `ReleaseMissing` */
+function releaseSpecFor(desired: DesiredState, { metadata, spec }: DocumentOf<'Promotion'>): Digest | null {
+  if (spec.state === 'absent') return null;
+  const name = `${splitPair(metadata.name)[1]}/${spec.release ?? ''}`;
   const entry = desired.usable.Release.get(documentKey('Release', name));
-  if (entry !== undefined) return entry.document as unknown as DocumentOf<'Release'>;
+  if (entry !== undefined) return releaseSpecDigest(entry.document as unknown as DocumentOf<'Release'>);
   throw new CliError('ReleaseMissing', `There is no usable Release ${name} in the working tree.`, `Write it with: stella release create ${name}; or see \`stella lint\`.`);
 }
 
-/** Who asks, where the evidence is at hand to tell; an intent by nobody known names no requester. */
-async function principalOf(context: CommandContext, clone: CloneParts, repository: Repository, pin: Digest, key: PersonalKey): Promise<string | null> {
+/** The log, where it is at hand; without it nobody can tell who signs. */
+async function evidenceOf(context: CommandContext, clone: CloneParts, repository: Repository, pin: Digest): Promise<Evidence | null> {
   const opened = await clone.openEvidence(context, repository, pin);
-  if (opened.ok) return signerOf(opened.evidence, key, context.now()).metadata.name;
+  if (opened.ok) return opened.evidence;
   if (opened.code !== 'LogMissing') throw new CliError(opened.code, `The evidence cannot be relied on: ${opened.message}.`, 'Run `stella verify`.');
   return null;
+}
+
+type Adoption = { readonly clone: CloneParts; readonly repository: Repository; readonly desired: DesiredState; readonly evidence: Evidence | null; readonly pin: Digest };
+
+/**
+ * T20: the request as it stands, to be signed by somebody who answers for it. A spent intent brings nobody back, so what ended before is asked
+ * for once more.
+ * @throws CliError `NothingToAdopt`
+ */
+async function adoptedText({ clone, repository, desired, evidence, pin }: Adoption, file: string, { environment, application }: Wanted): Promise<string> {
+  const there = await clone.readText(`${repository.folder}/${file}`);
+  if (there === null || evidence === null) {
+    throw new CliError('NothingToAdopt', there === null ? `There is no request for ${environment}/${application} here.` : 'Without the evidence nobody can tell whether the author is known.', there === null ? 'Ask for it yourself: stella promote' : 'Fetch: git fetch origin', { exitCode: 1 });
+  }
+  const promotion = parsed(repository, file, there);
+  const ring = keyRingIn(evidence.state, evidence.openPgp);
+  const requesters = findRequesters({
+    logId: pin, promotion, releaseSpec: releaseSpecFor(desired, promotion), spentIntents: appStateOf(evidence.state, environment, application).spentIntents, commits: [], ring, lockUnchanged: false,
+    observedAt: Date.parse(evidence.state.asOf ?? ''),
+  });
+  if (requesters.intents.length > 0) throw new CliError('NothingToAdopt', `${requesters.people.join(', ')} signed this request, so its author is known.`, null, { exitCode: 1 });
+  const { editYaml } = await import('../write-repository.ts');
+  const spent = appStateOf(evidence.state, environment, application).spentIntents.includes(intentDigest({ logId: pin, promotion, releaseSpec: releaseSpecFor(desired, promotion) }));
+  return spent ? editYaml(there, [{ path: ['spec', 'attempt'], value: (promotion.spec.attempt ?? 1) + 1 }, { path: ['signatures'], value: undefined }]) : there;
 }
 
 /** Where the Promotion stands, or where it goes by convention. */
@@ -106,16 +154,16 @@ function fileOf(desired: DesiredState, { environment, application }: Wanted): st
 async function promotionText(clone: CloneParts, repository: Repository, file: string, { environment, application, version }: Wanted, isRetry: boolean): Promise<string> {
   const { editYaml } = await import('../write-repository.ts');
   const there = await clone.readText(`${repository.folder}/${file}`);
+  const spec = version === null ? { release: undefined, state: 'absent' } : { release: version, state: undefined };
+  const edits = [{ path: ['spec', 'release'], value: spec.release }, { path: ['spec', 'state'], value: spec.state }];
   if (there === null) {
     const frame = `apiVersion: stella/v1alpha1\nkind: Promotion\nmetadata:\n  name: ${environment}/${application}\nspec:\n  release: x\n`;
-    return editYaml(frame, [{ path: ['spec', 'release'], value: version }]);
+    return editYaml(frame, edits);
   }
   const before = parsed(repository, file, there);
-  const isSame = before.spec.release === version && before.spec.state !== 'absent';
+  const isSame = version === null ? before.spec.state === 'absent' : before.spec.release === version && before.spec.state !== 'absent';
   const attempt = isSame && isRetry ? (before.spec.attempt ?? 1) + 1 : isSame ? before.spec.attempt : undefined;
-  return editYaml(there, [
-    { path: ['spec', 'release'], value: version }, { path: ['spec', 'state'], value: undefined }, { path: ['spec', 'attempt'], value: attempt }, { path: ['signatures'], value: undefined },
-  ]);
+  return editYaml(there, [...edits, { path: ['spec', 'attempt'], value: attempt }, { path: ['signatures'], value: undefined }]);
 }
 
 /** The document as everybody else will read it: by the one parser. */
@@ -130,7 +178,7 @@ function parsed(repository: Repository, file: string, text: string): DocumentOf<
 
 type Desk = { readonly context: CommandContext; readonly clone: CloneParts; readonly repository: Repository; readonly key: PersonalKey; readonly principal: string | null };
 
-async function write({ context, clone, repository, key, principal }: Desk, file: string, text: string, { environment, application, version }: Wanted): Promise<string | null> {
+async function write({ context, clone, repository, key, principal }: Desk, file: string, text: string, wanted: Wanted): Promise<string | null> {
   const { git, folder } = repository;
   const branch = textOption(context.values, 'branch');
   if (branch !== undefined) await git.run(['switch', '--quiet', '-c', branch]);
@@ -139,13 +187,19 @@ async function write({ context, clone, repository, key, principal }: Desk, file:
   const isNamed = (await git.tryRun(['config', '--get', 'user.email'])) !== null;
   const environmentOfGit = isNamed ? {} : authorEnvironment(principal ?? 'stella');
   await git.run(['add', '--', file]);
-  const signing = ['-c', 'gpg.format=ssh', '-c', `user.signingKey=${key.gitValue}`];
-  await git.run([...signing, 'commit', '--quiet', '-S', '-m', `Promote ${application} ${version} to ${environment}`, '--', file], { environment: environmentOfGit });
+  await git.run([...key.gitConfig.flatMap(([name, value]) => ['-c', `${name}=${value}`]), 'commit', '--quiet', '-S', '-m', subjectOf(wanted), '--', file], { environment: environmentOfGit });
   return git.run(['rev-parse', 'HEAD']);
 }
 
-function doneText({ environment, application, version }: Wanted, file: string, commit: string | null): string {
+function subjectOf({ mode, environment, application, version }: Wanted): string {
+  const what = version === null ? `Remove ${application} from ${environment}` : `Promote ${application} ${version} to ${environment}`;
+  return mode === 'adopt' ? `Adopt the request: ${what}` : what;
+}
+
+function doneText(wanted: Wanted, file: string, commit: string | null): string {
+  const { environment, application, version } = wanted;
   const place = `${environment}/${application}`;
-  if (commit === null) return `${file} asks for ${application} ${version} in ${environment}. Commit and push it, then: stella explain ${place}`;
-  return `${commit.slice(0, 12)} asks for ${application} ${version} in ${environment}. Push it or open a pull request; see what it meets with: stella explain ${place}`;
+  const what = version === null ? `that ${application} is removed from ${environment}` : `for ${application} ${version} in ${environment}`;
+  if (commit === null) return `${file} asks ${what}. Commit and push it, then: stella explain ${place}`;
+  return `${commit.slice(0, 12)} asks ${what}. Push it or open a pull request; see what it meets with: stella explain ${place}`;
 }
