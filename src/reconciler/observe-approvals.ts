@@ -1,12 +1,13 @@
 import { canonicalBytes, type JsonObject } from '../core/model/canonical-json.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../core/model/digest.ts';
-import { documentDigest, documentPreimage, type DocumentOf } from '../core/model/documents.ts';
+import { documentDigest, type DocumentOf } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
 import { compareText } from '../core/model/names.ts';
 import { appStateOf, approvalKey, type LogState } from '../core/evidence/log-state.ts';
 import type { Observation } from '../core/evidence/records.ts';
-import { verifyDocumentSignature } from '../core/commit/document-signature.ts';
+import { carriedByCommit, approvedByCommit } from '../core/trust/approval-commit.ts';
+import { signersOf, verifyTogether } from '../core/trust/embedded-signers.ts';
 import { keyRingIn, ringWith, type KeyRing } from '../core/trust/key-ring.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader } from '../ports/git-reader.ts';
@@ -22,6 +23,7 @@ type Observed = { readonly observation: Extract<Observation, { type: 'approval' 
 export function observeApprovals(pass: Pick<Pass, 'batch'> & Partial<Pick<Pass, 'loaded'>>, documents: readonly DocumentOf<'Approval'>[]): number {
   const { batch } = pass;
   const ring = keyRingIn(batch.state, batch.openPgp);
+  verifyTogether(documents, ring);
   let strangers = 0;
   const found = new Map<string, Observed>();
   for (const document of documents) {
@@ -49,6 +51,7 @@ function ringFor({ batch, loaded }: Parameters<typeof observeApprovals>[0], { sp
 function isBeyondLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
   if (o.approves.type === 'rewrite') return isBeyondRewriteLimit(o, state, counts);
   if (o.approves.type === 'change') return isBeyondChangeLimit(o, state, counts);
+  if (o.approves.type === 'review') return isBeyond(`review ${o.principal} ${o.action}`, () => inLog(o, [...state.reviewApprovals.values()].flat(), state), counts);
   if (o.subject === null) return false;
   const key = `${o.subject.environment}/${o.subject.application} ${o.principal} ${o.action}`;
   const before = counts.get(key) ?? inLog(o, appStateOf(state, o.subject.environment, o.subject.application).approvals, state);
@@ -66,8 +69,11 @@ function isBeyondChangeLimit(o: Observed['observation'], state: LogState, counts
 
 /** Nobody needs to say more than this about rewrites that wait. */
 function isBeyondRewriteLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
-  const key = `rewrite ${o.principal} ${o.action}`;
-  const before = counts.get(key) ?? inLog(o, [...state.rewriteApprovals.values()].flat(), state);
+  return isBeyond(`rewrite ${o.principal} ${o.action}`, () => inLog(o, [...state.rewriteApprovals.values()].flat(), state), counts);
+}
+
+function isBeyond(key: string, inLogBefore: () => number, counts: Map<string, number>): boolean {
+  const before = counts.get(key) ?? inLogBefore();
   counts.set(key, before + 1);
   return before >= limits.approvalsPerPerson;
 }
@@ -78,22 +84,22 @@ function inLog({ principal, action }: Observed['observation'], approvals: readon
 
 /** Observations of every signature by a principal in force that is new to the log; null when no principal signed. */
 function observationsOf(document: DocumentOf<'Approval'>, ring: KeyRing, state: LogState): readonly Observed[] | null {
-  const preimage = documentPreimage(document);
   const digest = documentDigest(document);
   const { environment, application, type, action, digest: approves } = document.spec;
   const result: Observed[] = [];
   let known = false;
   for (const signature of document.signatures ?? []) {
-    const outcome = verifyDocumentSignature({ preimage, armoured: signature.signature, namespace: 'stella-approval', keys: ring });
-    const holder = outcome.signed ? ring.get(outcome.signer.fingerprint) : undefined;
-    if (!outcome.signed || holder === undefined) continue;
+    const single = { ...document, signatures: [signature] };
+    const [signer] = signersOf(single, 'stella-approval', ring);
+    const holder = signer === undefined ? undefined : ring.get(signer.fingerprint);
+    if (signer === undefined || holder === undefined) continue;
     known = true;
-    if (state.approvalKeys.has(approvalKey(digest, outcome.signer.fingerprint))) continue;
-    const bytes = canonicalBytes({ ...document, signatures: [signature] } as unknown as JsonObject);
+    if (state.approvalKeys.has(approvalKey(digest, signer.fingerprint))) continue;
+    const bytes = canonicalBytes(single as unknown as JsonObject);
     const subject = environment === undefined || application === undefined ? null : { environment, application };
     const observation = {
       type: 'approval', action, document: digest, artifact: digestOfBytes(bytes), approves: { type, digest: approves }, subject,
-      principal: holder.principal.metadata.name, fingerprint: outcome.signer.fingerprint, payload: outcome.payloadDigest,
+      principal: holder.principal.metadata.name, fingerprint: signer.fingerprint, payload: signer.payload,
     } as const;
     result.push({ observation, bytes });
   }
@@ -106,6 +112,15 @@ export function approvalsOnTip(pass: Pass): readonly DocumentOf<'Approval'>[] {
   return changedKeys.flatMap((key) => {
     const entry = key.startsWith('Approval/') ? state.usable.Approval.get(key) : undefined;
     return entry === undefined ? [] : [entry.document as unknown as DocumentOf<'Approval'>];
+  });
+}
+
+/** Approvals that commits carry with their message, each with the document that lies beside it. */
+export function approvalsByCommits(commits: readonly { readonly raw: Uint8Array; readonly documents: readonly DocumentOf<'Approval'>[] }[]): readonly DocumentOf<'Approval'>[] {
+  return commits.flatMap(({ raw, documents }) => {
+    const named = approvedByCommit(raw);
+    const document = named === null ? undefined : documents.find((one) => documentDigest(one) === named);
+    return document === undefined ? [] : [carriedByCommit(document, raw)];
   });
 }
 
@@ -126,5 +141,10 @@ export async function readApprovalBranches(reader: GitReader, parser: DocumentPa
     const documents = files.flatMap(({ parsed }) => parsed?.documents ?? []).flatMap(({ document }) => (document.kind === 'Approval' ? [document] : []));
     read.push({ ref, commit, documents: documents.slice(0, limits.approvalsPerBranch) });
   }
-  return read;
+  // The commit at the tip of a branch may approve with its message what lies there.
+  const raw = await reader.readCommits(read.map(({ commit }) => commit));
+  return read.map((branch) => {
+    const object = raw.get(branch.commit);
+    return object?.ok === true ? { ...branch, documents: [...branch.documents, ...approvalsByCommits([{ raw: object.bytes, documents: branch.documents }])] } : branch;
+  });
 }

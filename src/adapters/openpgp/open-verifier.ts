@@ -9,6 +9,7 @@ export type VerifierOptions = {
   /** Replaces the program of the worker, for tests of what becomes of one that fails. */
   readonly program?: URL;
   readonly deadlineMs?: number;
+  readonly startMs?: number;
 };
 
 /**
@@ -16,19 +17,18 @@ export type VerifierOptions = {
  * @throws OpenPgpUnavailable from `verify`, when the thread cannot be started
  */
 export function openOpenPgpVerifier(options: VerifierOptions = {}): OpenedOpenPgp {
-  return new WorkerVerifier(options.program ?? new URL('./verify-worker.ts', import.meta.url), options.deadlineMs ?? limits.openPgpAnswerMs);
+  const { program = new URL('./verify-worker.ts', import.meta.url), deadlineMs = limits.openPgpAnswerMs, startMs = limits.openPgpStartMs } = options;
+  return new WorkerVerifier({ program, deadlineMs, startMs });
 }
 
 class WorkerVerifier implements OpenedOpenPgp {
-  readonly #program: URL;
-  readonly #deadlineMs: number;
+  readonly #options: Required<VerifierOptions>;
   /** Answers by digest of the question; they never change. The oldest gives way. */
   readonly #known = new Map<string, boolean>();
   #worker: BlockingWorker | null = null;
 
-  constructor(program: URL, deadlineMs: number) {
-    this.#program = program;
-    this.#deadlineMs = deadlineMs;
+  constructor(options: Required<VerifierOptions>) {
+    this.#options = options;
   }
 
   verify(questions: readonly OpenPgpQuestion[]): readonly boolean[] {
@@ -58,8 +58,8 @@ class WorkerVerifier implements OpenedOpenPgp {
   }
 
   #try(questions: readonly OpenPgpQuestion[]): readonly boolean[] | null {
-    const worker = (this.#worker ??= BlockingWorker.start(this.#program, limits.openPgpStartMs));
-    const answers = worker.ask(questions, this.#deadlineMs);
+    const worker = (this.#worker ??= BlockingWorker.start(this.#options.program, this.#options.startMs));
+    const answers = worker.ask(questions, this.#options.deadlineMs);
     if (answers !== null) return answers;
     this.#worker = null;
     void worker.close();

@@ -1,5 +1,5 @@
 import type { InstantMs } from '../model/instant.ts';
-import { keyFingerprint, numberAt } from './openpgp-packet.ts';
+import { ALGORITHM, keyFingerprint, numberAt, readNumber } from './openpgp-packet.ts';
 import { refusal, type SignatureRefusal } from './signature-code.ts';
 import { parseSshKeyBlob, type SshPublicKey } from './ssh-key.ts';
 import { concatBytes, wireString } from './wire-reader.ts';
@@ -15,9 +15,6 @@ export interface KeyPacketFields {
 }
 
 export type KeyPacketOutcome = { readonly ok: true; readonly key: KeyPacketFields } | ({ readonly ok: false } & SignatureRefusal);
-
-/** RFC 9580 §9.1: RSA, RSA sign-only, ECDSA, EdDSA of version 4, Ed25519. DSA and ElGamal are not among them (T5). */
-const ALGORITHM = { rsa: 1, rsaSignOnly: 3, ecdsa: 19, eddsaLegacy: 22, ed25519: 27 } as const;
 
 /** Object identifiers of curves, RFC 9580 §9.2, by hexadecimal digits. */
 const CURVES: Readonly<Record<string, string>> = { '2a8648ce3d030107': 'nistp256', '2b81040022': 'nistp384', '2b81040023': 'nistp521' };
@@ -85,17 +82,6 @@ function readCurvePoint(material: Uint8Array): { readonly oid: string; readonly 
   const length = material[0] ?? 0;
   const point = readNumber(material, 1 + length);
   return { oid: Buffer.from(material.subarray(1, 1 + length)).toString('hex'), point: point?.end === material.length ? point.bytes : null };
-}
-
-/** A number with its length in bits in front; null unless it is written in its one shortest form. Source: RFC 9580 §3.2. */
-function readNumber(bytes: Uint8Array, at: number): { readonly bytes: Uint8Array; readonly end: number } | null {
-  const bits = numberAt(bytes, at, 2);
-  if (bits === null || bits === 0) return null;
-  const start = at + 2;
-  const end = start + Math.ceil(bits / 8);
-  const first = bytes[start] ?? 0;
-  const isMinimal = 32 - Math.clz32(first) === ((bits - 1) % 8) + 1;
-  return end <= bytes.length && isMinimal ? { bytes: bytes.subarray(start, end), end } : null;
 }
 
 /** As SSH writes a positive number. */

@@ -10,6 +10,9 @@ export interface OpenPgpPacket {
 /** Packet types of RFC 9580 §5 that matter here. */
 export const TAG = { signature: 2, secretKey: 5, publicKey: 6, secretSubkey: 7, trust: 12, userId: 13, publicSubkey: 14, userAttribute: 17 } as const;
 
+/** Algorithms that may sign, RFC 9580 §9.1: RSA, RSA sign-only, ECDSA, EdDSA of version 4, Ed25519. DSA and ElGamal are not among them (T5). */
+export const ALGORITHM = { rsa: 1, rsaSignOnly: 3, ecdsa: 19, eddsaLegacy: 22, ed25519: 27 } as const;
+
 /**
  * Splits bytes into packets; null when they are not exactly a sequence of whole packets. Lengths that are indeterminate or partial are
  * refused: only packets with content to stream use them. Total, linear. Source: RFC 9580 §4.2.
@@ -63,6 +66,17 @@ export function numberAt(bytes: Uint8Array, at: number, octets: number): number 
   let value = 0;
   for (let i = 0; i < octets; i += 1) value = value * 256 + (bytes[at + i] ?? 0);
   return value;
+}
+
+/** A number with its length in bits in front; null unless it is written in its one shortest form. Source: RFC 9580 §3.2. */
+export function readNumber(bytes: Uint8Array, at: number): { readonly bytes: Uint8Array; readonly end: number } | null {
+  const bits = numberAt(bytes, at, 2);
+  if (bits === null || bits === 0) return null;
+  const start = at + 2;
+  const end = start + Math.ceil(bits / 8);
+  const first = bytes[start] ?? 0;
+  const isMinimal = 32 - Math.clz32(first) === ((bits - 1) % 8) + 1;
+  return end <= bytes.length && isMinimal ? { bytes: bytes.subarray(start, end), end } : null;
 }
 
 /** Fingerprint of a public key packet's body in lower-case hexadecimal digits; null for other versions than 4 and 6. Source: RFC 9580 §5.5.4. */

@@ -1,5 +1,5 @@
 import type { InstantMs } from '../model/instant.ts';
-import { numberAt, readLength } from './openpgp-packet.ts';
+import { ALGORITHM, numberAt, readLength, readNumber } from './openpgp-packet.ts';
 
 /** A signature packet, form checked, cryptography not. */
 export interface SignaturePacketFields {
@@ -39,7 +39,7 @@ export function isStrongDigest(hashAlgorithm: number): boolean {
   return Object.hasOwn(SALT_BYTES, hashAlgorithm);
 }
 
-/** Reads the body of a signature packet; null when its fields do not add up. Numbers of the signature itself are not looked at. Source: RFC 9580 §5.2.3. */
+/** Reads the body of a signature packet; null when its fields do not add up. Source: RFC 9580 §5.2.3. */
 export function parseSignaturePacket(body: Uint8Array): SignaturePacketFields | null {
   const [version, type = 0, keyAlgorithm = 0, hashAlgorithm = 0] = body;
   if (version !== 4 && version !== 6) return null;
@@ -52,8 +52,25 @@ export function parseSignaturePacket(body: Uint8Array): SignaturePacketFields | 
   // Behind the areas: two octets of the digest, in version 6 the salt, then at least one number.
   const digestEnd = unhashed.end + 2;
   const saltFits = version === 4 || !isStrongDigest(hashAlgorithm) || body[digestEnd] === SALT_BYTES[hashAlgorithm];
-  if (seconds === null || !saltFits || body.length <= digestEnd) return null;
+  const numbers = digestEnd + (version === 4 ? 0 : 1 + (body[digestEnd] ?? 0));
+  if (seconds === null || !saltFits || !numbersFit(keyAlgorithm, body.subarray(numbers))) return null;
   return { version, type, keyAlgorithm, hashAlgorithm, hashed: hashed.subpackets, unhashed: unhashed.subpackets, createdAt: seconds * 1000 };
+}
+
+/** T3: exactly the numbers of the algorithm, each in its one shortest form. Of an algorithm that is refused anyway anything fits that is not nothing. */
+function numbersFit(algorithm: number, bytes: Uint8Array): boolean {
+  switch (algorithm) {
+    case ALGORITHM.ed25519:
+      return bytes.length === 64;
+    case ALGORITHM.rsa:
+    case ALGORITHM.rsaSignOnly:
+      return readNumber(bytes, 0)?.end === bytes.length;
+    case ALGORITHM.ecdsa:
+    case ALGORITHM.eddsaLegacy:
+      return readNumber(bytes, readNumber(bytes, 0)?.end ?? bytes.length)?.end === bytes.length;
+    default:
+      return bytes.length > 0;
+  }
 }
 
 /** The one subpacket of this type; undefined when there is none, or more than one, which two readers would read as two different ones. */

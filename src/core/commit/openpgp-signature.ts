@@ -2,7 +2,7 @@ import { limits } from '../model/limits.ts';
 import type { OpenPgpKey } from '../model/openpgp-key.ts';
 import { decodeArmour } from './openpgp-armour.ts';
 import type { OpenPgpKeys, OpenPgpQuestion } from './openpgp.ts';
-import { splitPackets, TAG } from './openpgp-packet.ts';
+import { ALGORITHM, splitPackets, TAG } from './openpgp-packet.ts';
 import { isStrongDigest, issuerOf, parseSignaturePacket, secondsIn, SIGNATURE_TYPE, SUBPACKET, type SignaturePacketFields } from './openpgp-signature-packet.ts';
 import { refusal, type SignatureCode, type SignatureRefusal } from './signature-code.ts';
 
@@ -19,7 +19,7 @@ export type OpenPgpSignatureOutcome = { readonly ok: true; readonly key: OpenPgp
 /** Critical subpackets that mean nothing here but what is checked anyway. */
 const HARMLESS_IF_CRITICAL: ReadonlySet<number> = new Set([SUBPACKET.creationTime, SUBPACKET.signatureExpiration, SUBPACKET.issuerKeyId, SUBPACKET.issuerFingerprint, SUBPACKET.signersUserId]);
 /** Public key algorithms whose signatures may count; which numbers are strong enough the key says (T5). */
-const ALGORITHMS: ReadonlySet<number> = new Set([1, 3, 19, 22, 27]);
+const ALGORITHMS: ReadonlySet<number> = new Set(Object.values(ALGORITHM));
 
 /**
  * Verifies one armoured OpenPGP signature over `message` against the keys in force (T3, T5). Whether its key was valid then is judged at

@@ -4,13 +4,14 @@ import { documentDigest, type AnyDocument, type DocumentOf } from '../model/docu
 import { parseInstant } from '../model/instant.ts';
 import { compareText } from '../model/names.ts';
 import { preimageDigest, type Clause, type Operation, type Plan, type PromotionPreimage } from '../model/preimages.ts';
-import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Held, type LogState } from '../evidence/log-state.ts';
+import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Held, type LogState, type ObservedApproval } from '../evidence/log-state.ts';
 import type { LogSources } from '../evidence/fold.ts';
 import { signersOf, verifyTogether } from '../trust/embedded-signers.ts';
 import { findRequesters, type Requesters, type TouchingCommit } from '../trust/requesters.ts';
 import { keyRingIn, type KeyRing } from '../trust/key-ring.ts';
-import { clausesFor } from './clauses.ts';
+import { clausesFor, type RuleMode } from './clauses.ts';
 import { freezeFacts } from './freeze-facts.ts';
+import { breakGlassFacts, modesOf } from './mode.ts';
 import { judgeApprovals, type ApprovalCandidate } from './judge-approvals.ts';
 import type { DecisionInput, SourceFact, StateFacts } from './types.ts';
 
@@ -39,10 +40,13 @@ export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: s
   const lock = operation === 'remove' ? null : (entry?.digest ?? null);
   const plan = m.plan === null ? null : preimageDigest(m.plan);
   const runs = m.plan?.runs == null ? null : preimageDigest(m.plan.runs);
-  const clauses = clausesIn(state, m);
+  const environment = inForceOf(state, 'Environment', m.environment);
+  const modes = modesOf(environment, m.promotion.spec.breakGlass, { previous: app.previous, wanted: { lock, runs }, asOf });
+  const ways = modes.map((mode) => { const rules = clausesIn(state, m, mode); return { mode, clauses: rules, base: replacedState(state, app, { lock, plan, operation }, rules, m) }; });
+  // What a run that is open was allowed under stays what it is judged by (T23).
+  const { mode, clauses, base } = ways.find((way) => way.base.own) ?? ways[0] ?? failWithoutMode();
   const release = operation === 'remove' ? null : (m.promotion.spec.release ?? null);
   const freezes = freezeFacts(state, { environment: m.environment, application: m.application, release, agents: m.plan?.targets.map((t) => t.agent) ?? [] });
-  const base = replacedState(state, app, { lock, plan, operation }, clauses, m);
   const ring = keyRingIn(state, sources.openPgp);
   const requesters = findRequesters({
     logId: state.logId, promotion: m.promotion, releaseSpec: entry?.releaseSpec ?? null, spentIntents: app.spentIntents, commits: m.commits, ring,
@@ -57,10 +61,11 @@ export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: s
   const input: DecisionInput = {
     type: 'stella/decision-input/v1', rules: 1, logId: state.logId, tenant: state.tenant, environment: m.environment, application: m.application, operation,
     release, attempt: m.promotion.spec.attempt ?? 1, promotion: documentDigest(m.promotion),
-    ended: m.ended, lock, plan, runs, promotionDigest, problems: m.problems, state: base.facts, clauses,
+    ended: m.ended, lock, plan, runs, promotionDigest, problems: m.problems, state: base.facts,
+    mode: mode.type, breakGlass: breakGlassFacts(state, m.environment, m.promotion.spec.breakGlass), debts: debtsOf(app, promotionDigest), clauses,
     approvers: judged.approvers, requesters: { people: requesters.people, unknown: requesters.unknown }, approvals: judged.approvals, rejected: judged.rejected,
     freezes: judged.freezes, sources: operation === 'remove' ? [] : sourcesOf(state, m, lock),
-    allowSeconds: inForceOf(state, 'Environment', m.environment)?.spec.allowSeconds ?? 3600, asOf,
+    allowSeconds: environment?.spec.allowSeconds ?? 3600, fallBackSeconds: environment?.spec.fallBackSeconds ?? DEFAULT_FALL_BACK_SECONDS, asOf,
   };
   return { input, relevant: relevantDigest(input), requesters, candidates: [...app.approvals].sort(compareText), preimage: base.preimage };
 }
@@ -71,16 +76,28 @@ export function relevantDigest(input: DecisionInput): Digest {
   return digestOf({ type: 'stella/relevant/v1', ...relevant } as unknown as Preimage);
 }
 
-function clausesIn(state: LogState, m: DecisionMaterial): readonly Clause[] {
+/** How long a run may fall back by itself where the environment does not say: one day. */
+export const DEFAULT_FALL_BACK_SECONDS = 86_400;
+
+function failWithoutMode(): never {
+  throw new Error('a promotion is judged by at least one mode');
+}
+
+/** Unreviewed broken glass other than the one that is being decided again. */
+export function debtsOf(app: Pick<AppState, 'debts' | 'openRun'>, promotionDigest: Digest | null): readonly Digest[] {
+  return app.debts.map((debt) => debt.promotionDigest).filter((digest) => app.openRun === null || digest !== promotionDigest).sort(compareText);
+}
+
+function clausesIn(state: LogState, m: DecisionMaterial, mode: RuleMode): readonly Clause[] {
   const environment = inForceOf(state, 'Environment', m.environment);
   const application = inForceOf(state, 'Application', m.application);
   // Without them there is no plan either, so nothing can be allowed.
   if (environment === null || application === null) return [];
-  return clausesFor({ minimums: rootOf(state).spec.minimums, environment, application, targets: m.plan?.targets.map((t) => t.name) ?? [] });
+  return clausesFor({ minimums: rootOf(state).spec.minimums, environment, application, targets: m.plan?.targets.map((t) => t.name) ?? [], mode });
 }
 
 type Wanted = { readonly lock: Digest | null; readonly plan: Digest | null; readonly operation: Operation };
-type Base = { readonly facts: StateFacts; readonly preimage: PromotionPreimage | null };
+type Base = { /** The run that is open is its own. */ readonly own: boolean; readonly facts: StateFacts; readonly preimage: PromotionPreimage | null };
 
 /**
  * The state that the promotion replaces. While its own run is open that is the state before the run, so that deciding
@@ -100,8 +117,9 @@ function replacedState(state: LogState, app: AppState, wanted: Wanted, rules: re
   const generation = open !== null && own ? open.generation - 1 : app.generation;
   const runs = m.plan?.runs == null ? null : preimageDigest(m.plan.runs);
   const closed = app.closed !== null && app.closed.operation === wanted.operation && app.closed.lock === wanted.lock && app.closed.runs === runs && app.closed.attempt >= (m.promotion.spec.attempt ?? 1);
-  const facts = { generation, lock: app.lock, runs: app.runs, clean: app.clean, otherRunOpen: open === null || own ? null : open.promotionDigest, closed };
-  return { facts, preimage: own ? before : at(app.generation) };
+  const previous = app.previous === null ? null : { lock: app.previous.lock, runs: app.previous.runs, replacedAt: app.previous.replacedAt };
+  const facts = { generation, lock: app.lock, runs: app.runs, clean: app.clean, otherRunOpen: open === null || own ? null : open.promotionDigest, previous, closed };
+  return { own, facts, preimage: own ? before : at(app.generation) };
 }
 
 /** Whether nothing needs to run: the state is clean and holds this lock and these runs (TRUST "State"). */
@@ -122,7 +140,7 @@ export function candidatesOf(state: LogState, approvals: readonly Digest[], ring
     const bytes = seen === undefined ? undefined : artifact(seen.artifact);
     if (seen !== undefined && bytes === undefined) throw new ApprovalMissing(`the approval ${approval} is not in the log; restore the evidence branch from a clone`);
     const parsed = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
-    return seen === undefined || parsed?.kind !== 'Approval' || documentDigest(parsed) !== seen.document ? [] : [{ seen, parsed }];
+    return seen === undefined || parsed?.kind !== 'Approval' || parsed.spec.type !== 'promotion' || documentDigest(parsed) !== seen.document ? [] : [{ seen, parsed }];
   });
   verifyTogether(read.map(({ parsed }) => parsed), ring);
   return read.flatMap(({ seen, parsed }) => candidateOf(seen, parsed, ring));

@@ -8,7 +8,7 @@ import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type LogState
 import type { ArtifactLookup, LogSources } from '../evidence/fold.ts';
 import { keyFault, keyRingIn, type KeyRing } from '../trust/key-ring.ts';
 import { targetsFor, targetTypeOf } from '../release/plan.ts';
-import { ApprovalMissing, candidatesOf, isSatisfied, relevantDigest, sourcesOf, type BuiltInput } from './build-input.ts';
+import { ApprovalMissing, debtsOf, DEFAULT_FALL_BACK_SECONDS, candidatesOf, isSatisfied, relevantDigest, sourcesOf, type BuiltInput } from './build-input.ts';
 import { clausesFor, everyClause } from './clauses.ts';
 import { decide } from './decide.ts';
 import { freezeFacts } from './freeze-facts.ts';
@@ -63,7 +63,8 @@ export function whatIsDue(state: LogState, input: DecisionInput, sources: LogSou
 function planToExtend(state: LogState, app: AppState, standing: Standing, artifact: ArtifactLookup): Plan | null {
   if (app.openRun?.operation === 'extend') return read<Plan>(artifact, app.openRun.plan);
   const approved = read<Plan>(artifact, standing.plan);
-  const targets = lackingTargets(state, app, approved).slice(0, limits.targetsPerPlan);
+  // What skipped gates, or eased a rule, was approved for the targets that it named.
+  const targets = approved.operation === 'promote' ? lackingTargets(state, app, approved).slice(0, limits.targetsPerPlan) : [];
   return targets.length === 0 ? null : { ...approved, operation: 'extend', targets };
 }
 
@@ -103,7 +104,8 @@ export function buildExtensionInput(state: LogState, m: ExtensionMaterial, asOf:
     ...base, operation: 'extend', attempt: m.attempt, ended: null, plan: preimageDigest(m.plan), promotionDigest: standing.promotionDigest, problems: problemsOf(state, app, standing, m.plan, sources.artifact),
     state: { ...base.state, clean: app.clean, otherRunOpen: app.openRun === null || app.openRun.operation === 'extend' ? null : app.openRun.promotionDigest, closed: isClosed(standing, m) },
     clauses, approvers: judged.approvers, approvals: judged.approvals, rejected: sortedRejections([...judged.rejected, ...stale.values()]),
-    freezes: judged.freezes, sources: sourcesOf(state, m, base.lock), allowSeconds: inForceOf(state, 'Environment', m.environment)?.spec.allowSeconds ?? 3600, asOf,
+    freezes: judged.freezes, sources: sourcesOf(state, m, base.lock), debts: debtsOf(app, null), allowSeconds: inForceOf(state, 'Environment', m.environment)?.spec.allowSeconds ?? 3600,
+    fallBackSeconds: inForceOf(state, 'Environment', m.environment)?.spec.fallBackSeconds ?? DEFAULT_FALL_BACK_SECONDS, asOf,
   };
   return { input, relevant: relevantDigest(input), requesters: { ...base.requesters, intents: standing.sources.intents }, candidates: approvals, preimage: null };
 }

@@ -10,6 +10,7 @@ import { earlier, instantText, instantTextOf, NEVER, type InstantText } from '..
 import { approvalsGate } from '../decision/gate/approvals.ts';
 import { freezeGate, type FreezeGate } from '../decision/gate/freeze.ts';
 import { separationGate } from '../decision/gate/separation.ts';
+import { DEFAULT_FALL_BACK_SECONDS } from '../decision/build-input.ts';
 import { freezeFacts } from '../decision/freeze-facts.ts';
 import { judgeApprovals, type ApprovalCandidate } from '../decision/judge-approvals.ts';
 import type { DecisionInput } from '../decision/types.ts';
@@ -33,6 +34,8 @@ export type AgentMemory = {
   readonly protectedChange: SeenChange | null;
   /** The last order of each of its targets that it began for one environment and application. */
   readonly lastOrders: (environment: string, application: string) => readonly (LastOrder & { readonly target: string })[];
+  /** Whether it began a proven order that made exactly this run there. */
+  readonly hasRun: (environment: string, application: string, runs: Digest) => boolean;
 };
 
 export type ProvenOrder = {
@@ -89,9 +92,10 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   const plan = readShown<Plan>(artifact, requireDigest(predicate.sources.plan), 'plan');
   checkPlan(predicate, plan, artifact, state);
   const target = checkTarget(state, plan, predicate, order.target, p.agent);
-  const promotion = predicate.operation === 'extend' ? proveExtension(state, predicate, input, plan, artifact) : provePromotion(state, predicate, input, plan);
+  const promotion = predicate.operation === 'extend' ? proveExtension(state, predicate, input, plan, artifact) : provePromotion(state, predicate, { input, plan, memory: p.memory, now: p.now });
   const approvedUntil = checkQuorum(state, bundle, { p: predicate, input, plan, promotion, artifact, params: p });
   checkFreshness(predicate, bundle, p, target.name, approvedUntil);
+  if (order.operation === 'fall-back') checkFallBack(state, predicate, p.now);
   const runs = runsOf(bundle, predicate, input, plan, artifact);
   for (const file of [...(runs?.files ?? []), ...(runs?.artifacts ?? [])]) {
     if (artifact(file.digest) === undefined) throw new Refused('ArtifactMissing', `${file.path} ${file.digest} did not come with the order`);
@@ -140,7 +144,7 @@ function readAllow(bundle: OrderBundle, state: LogState, stateBefore: Folded['st
 
 /** The plan is the decision's, does what the decision says, and runs what the lock names: digests, files and commands alike. */
 function checkPlan(p: PromotionDecisionPredicate, plan: Plan, artifact: Shown, state: LogState): void {
-  if (preimageDigest(plan) !== p.sources.plan || plan.operation !== p.operation) throw new Refused('PlanMismatch', 'the plan is not that of the decision');
+  if (preimageDigest(plan) !== p.sources.plan || (plan.operation === 'break-glass' ? 'promote' : plan.operation) !== p.operation || (plan.operation === 'break-glass') !== (plan.breakGlass !== null && p.operation !== 'extend')) throw new Refused('PlanMismatch', 'the plan is not that of the decision');
   const { runs } = plan;
   // A promotion of nothing would be a removal that is not called one.
   if (p.operation === 'remove' ? runs !== null || p.runs !== null || p.lock !== null : runs === null || p.lock === null) {
@@ -224,7 +228,7 @@ function requestersOf(state: LogState, { p, promotion, artifact }: QuorumQuestio
 
 function candidatesOf(bundle: OrderBundle, q: QuorumQuestion, ring: KeyRing): readonly ApprovalCandidate[] {
   const seenAt = new Map(q.input.approvals.map((a) => [a.document, a.observedAt]));
-  const documents = bundle.approvals.map((bytes) => parseCanonicalJson(bytes) as AnyDocument | undefined).filter((document) => document?.kind === 'Approval');
+  const documents = bundle.approvals.map((bytes) => parseCanonicalJson(bytes) as AnyDocument | undefined).filter((document): document is DocumentOf<'Approval'> => document?.kind === 'Approval' && document.spec.type === 'promotion');
   verifyTogether(documents, ring);
   return documents.flatMap((document): ApprovalCandidate[] => {
     const digest = documentDigest(document);
@@ -290,6 +294,14 @@ function checkFreshness(p: PromotionDecisionPredicate, bundle: OrderBundle, para
   if (last === undefined) return;
   const newer = generation > last.generation || (generation === last.generation && promotionDigest === last.promotionDigest && bundle.order.try > last.try);
   if (!newer) throw new Refused('GenerationOld', `generation ${generation}, try ${bundle.order.try} does not follow generation ${last.generation}, try ${last.try}`);
+}
+
+/** T28: a fallback works after its allow has lapsed, but not for ever, and no longer than the environment in force lets it. */
+function checkFallBack(state: LogState, p: PromotionDecisionPredicate, now: InstantMs): void {
+  const [decided, notAfter, until] = [p.decidedAt, p.decision.notAfter, p.decision.rollbackUntil].map((text) => parseInstant(text ?? ''));
+  const seconds = inForceOf(state, 'Environment', p.environment)?.spec.fallBackSeconds ?? DEFAULT_FALL_BACK_SECONDS;
+  const end = decided == null || notAfter == null || until == null ? null : Math.min(until, Math.max(decided + seconds * 1000, notAfter));
+  if (end === null || now > end + limits.clockSkewSeconds * 1000) throw new Refused('AllowExpired', `it might fall back until ${p.decision.rollbackUntil ?? 'never'}`);
 }
 
 /** A promotion runs its plan; a fallback runs exactly what the promotion digest names as replaced (T28); a removal runs nothing. */
