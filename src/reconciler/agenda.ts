@@ -101,9 +101,10 @@ export class Agenda {
     for (const subject of subjects) {
       const app = state.states.get(subject);
       const last = app?.lastDecision;
-      const at = last?.outcome === 'allow' ? (app?.openRun?.notAfter ?? null) : (last?.ended === true ? null : (last?.nextChangeAt ?? null));
-      const due = at === null ? null : parseInstant(at);
-      if (due === null) this.#due.delete(subject);
+      const run = app?.openRun;
+      const times = [run?.fallen === false ? run.notAfter : null, last?.outcome === 'allow' || last?.ended === true ? null : (last?.nextChangeAt ?? null)];
+      const due = Math.min(...times.map((at) => (at === null ? null : parseInstant(at)) ?? Number.POSITIVE_INFINITY));
+      if (due === Number.POSITIVE_INFINITY) this.#due.delete(subject);
       else this.#due.set(subject, due);
     }
   }

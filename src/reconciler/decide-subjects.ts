@@ -9,14 +9,18 @@ import { isTouched } from '../core/desired/rewrite-reach.ts';
 import { explainDecision } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
-import { appStateOf, rootOf, type AppState, type LogState } from '../core/evidence/log-state.ts';
+import { appStateOf, type AppState } from '../core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
 import { EVIDENCE_FILE, PREVIOUS_STICKER, STICKER } from '../core/release/sticker.ts';
 import type { Runs } from '../core/model/preimages.ts';
 import { stickerFor } from './decision-sticker.ts';
 import { extensionArtifacts, recordExtension } from './extend-subjects.ts';
+import { isAbout, isRunNews, rejudge } from './open-run.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
-import { configurationOf, gatherMaterial, type Planned, type PlanningWorld, type Subject } from './planning.ts';
+import { gatherMaterial, type Planned, type PlanningWorld, type Subject } from './planning.ts';
+
+/** A decision, and what it was made from. */
+type Made = { readonly decision: Decision; readonly input: DecisionInput };
 
 /** Decides every subject of `subjects`, sorted by environment and application; writes what changed (EVIDENCE "When a decision is written"). */
 export async function decideSubjects(pass: Pass, subjects: Iterable<string>): Promise<void> {
@@ -31,6 +35,7 @@ async function decideSubject(pass: Pass, s: Subject): Promise<void> {
   const entry = pass.loaded.state.usable.Promotion.get(documentKey('Promotion', `${s.environment}/${s.application}`));
   const promotion = (entry?.document ?? null) as unknown as DocumentOf<'Promotion'> | null;
   await loadArtifacts(pass, s);
+  const judged = await judgeOpenRun(pass, s);
   await endReplaced(pass, s, promotion);
   if (promotion === null) {
     reportState(pass, s, null, null);
@@ -47,12 +52,13 @@ async function decideSubject(pass: Pass, s: Subject): Promise<void> {
   }
   const extension = due.type === 'extension' ? due.extension : null;
   const { input } = extension?.built ?? built;
+  if (judged !== null && isAbout(app.openRun, input)) return reportState(pass, s, promotion, judged);
   const decision = extension?.decision ?? decide(input);
   // T25: nothing new is allowed where the rewrite reaches; a no counts all the same.
   if (decision.outcome === 'allow' && pass.frozen !== null && isTouched(pass.frozen.reach, s)) {
     return pass.conditions.set({ kind: 'Promotion', name: `${s.environment}/${s.application}`, type: 'Ready', status: 'False', reason: 'Rewound', message: `the target branch was rewritten here; it is allowed again once the rewrite ${pass.frozen.digest} is accepted` });
   }
-  if (isNews(app, extension?.built ?? built, decision, batch)) {
+  if (isNews(app, extension?.built ?? built, decision)) {
     if (extension === null) record(pass, s, planned, built, decision);
     else recordExtension(pass, s, extension);
   }
@@ -67,26 +73,32 @@ async function loadArtifacts(pass: Pass, s: Subject): Promise<void> {
   await holdArtifacts(pass, wanted);
 }
 
-/**
- * An unchanged relevant digest and outcome write nothing; an allow that lapsed while its run is open is decided again (T23), and so is one that was
- * signed under an earlier root, for agents believe the keys of the root in force alone (T29).
- */
-function isNews(app: AppState, built: BuiltInput, decision: Decision, { state, asOf }: Pick<Pass['batch'], 'state' | 'asOf'>): boolean {
-  const last = app.lastDecision;
-  if (last === null || last.promotion !== built.input.promotion || last.relevant !== built.relevant || last.outcome !== decision.outcome) return true;
-  const open = app.openRun;
-  return open !== null && decision.outcome === 'allow' && open.promotionDigest === decision.promotionDigest && (asOf >= open.notAfter || open.decision.seq < rootSeq(state));
+/** An unchanged relevant digest and outcome write nothing. */
+function isNews({ lastDecision: last }: AppState, built: BuiltInput, decision: Decision): boolean {
+  return last === null || last.promotion !== built.input.promotion || last.relevant !== built.relevant || last.outcome !== decision.outcome;
 }
 
-/** The record with which the root in force came into force; -1 for genesis, which is in force by the pin. */
-function rootSeq(state: LogState): number {
-  return state.inForce.get(documentKey('TrustRoot', rootOf(state).metadata.name))?.seq ?? -1;
+/** T23: an open run goes on only as long as its own allow holds. @returns what its allow is by now; null when no run is open */
+async function judgeOpenRun(pass: Pass, s: Subject): Promise<Made | null> {
+  const { batch } = pass;
+  const { openRun } = appStateOf(batch.state, s.environment, s.application);
+  if (openRun === null) return null;
+  const rejudged = await rejudge(pass, s, openRun);
+  const { built, decision } = rejudged;
+  // T25: nothing new is allowed where the rewrite reaches; a no counts all the same.
+  const isFrozen = decision.outcome === 'allow' && pass.frozen !== null && isTouched(pass.frozen.reach, s);
+  if (!isFrozen && isRunNews(openRun, rejudged, batch)) {
+    if (rejudged.extension === null) record(pass, s, rejudged.planned, built, decision);
+    else recordExtension(pass, s, rejudged.extension);
+  }
+  return { decision, input: built.input };
 }
 
-/** A promotion that was replaced or deleted before its run ends as refuse (DESIGN §6). */
+/** A promotion that was replaced or deleted before its run ends as refuse; with a run open, the run ends first (DESIGN §6). */
 async function endReplaced(pass: Pass, s: Subject, now: DocumentOf<'Promotion'> | null): Promise<void> {
   const { batch } = pass;
-  const last = appStateOf(batch.state, s.environment, s.application).lastDecision;
+  const { lastDecision: last, openRun } = appStateOf(batch.state, s.environment, s.application);
+  if (openRun !== null && openRun.promotion === last?.promotion) return;
   // An extension is nobody's request: it ends by itself once what runs is replaced.
   if (last === null || last.ended || last.outcome === 'allow' || last.operation === 'extend' || (now !== null && documentDigest(now) === last.promotion)) return;
   const bytes = batch.lookup(last.promotionArtifact);
@@ -111,7 +123,7 @@ function record(pass: Pass, s: Subject, planned: Planned, built: BuiltInput, dec
   if (planned.lock !== null) json(planned.lock);
   for (const file of planned.files) batch.artifact(file.bytes);
   const entry = batch.state.locks.get(`${s.application}/${input.release ?? ''}`);
-  const configuration = input.operation === 'promote' ? configurationOf(pass.loaded.state, s) : null;
+  const configuration = input.operation === 'promote' ? planned.configuration : null;
   const predicate: PromotionDecisionPredicate = {
     environment: s.environment, application: s.application, operation: input.operation, release: input.release, attempt: input.attempt, lock: input.lock, runs: input.runs,
     requestedAt: requestedAt(pass, s, input.promotion), decidedAt: input.asOf, input: json(input), relevant: built.relevant,
@@ -128,7 +140,8 @@ function record(pass: Pass, s: Subject, planned: Planned, built: BuiltInput, dec
 
 /** When the document was first decided about; now, if it never was. */
 function requestedAt(pass: Pass, s: Subject, promotion: Digest): string {
-  const last = appStateOf(pass.batch.state, s.environment, s.application).lastDecision;
+  const { lastDecision: last, openRun } = appStateOf(pass.batch.state, s.environment, s.application);
+  if (openRun?.promotion === promotion) return openRun.requestedAt;
   return last?.promotion === promotion ? last.requestedAt : pass.batch.asOf;
 }
 
@@ -151,17 +164,20 @@ function readRuns(bytes: Uint8Array | undefined): Runs | null {
 }
 
 /** What `status` and the API say about a subject. */
-function reportState(pass: Pass, s: Subject, promotion: DocumentOf<'Promotion'> | null, made: { readonly decision: Decision; readonly input: DecisionInput } | null): void {
+function reportState(pass: Pass, s: Subject, promotion: DocumentOf<'Promotion'> | null, made: Made | null): void {
   const name = `${s.environment}/${s.application}`;
   const app = appStateOf(pass.batch.state, s.environment, s.application);
   const set = (type: 'Ready' | 'Reconciling', reason: 'Deployed' | 'Waiting' | 'Refused' | 'Running', message: string): void => {
     pass.conditions.set({ kind: 'Promotion', name, type: 'Ready', status: type === 'Ready' ? 'True' : 'False', reason, message });
   };
   if (promotion === null) return pass.conditions.clear('Promotion', name, 'Ready');
-  if (app.openRun !== null && (made === null || made.decision.promotionDigest === app.openRun.promotionDigest)) return set('Reconciling', 'Running', `release ${app.openRun.release ?? 'none'} is being deployed`);
+  const { openRun } = app;
+  const isItsRun = openRun !== null && (made === null || isAbout(openRun, made.input));
+  if (isItsRun && !openRun.fallen) return set('Reconciling', 'Running', `release ${openRun.release ?? 'none'} is being deployed`);
   if (made === null) return set('Ready', 'Deployed', app.release === null ? 'nothing is deployed, as declared' : `release ${app.release} is deployed`);
   const open = made.decision.gates.filter((g) => g.outcome !== 'passed');
   const lines = explainDecision(made.decision, made.input).map((line) => line.text);
-  set('Reconciling', made.decision.outcome === 'refuse' ? 'Refused' : 'Waiting', open.length === 0 ? 'allowed' : lines.slice(0, 3).join('; '));
+  const why = open.length === 0 ? 'allowed' : lines.slice(0, 3).join('; ');
+  set('Reconciling', made.decision.outcome === 'refuse' ? 'Refused' : 'Waiting', isItsRun ? `the run is stopped: ${why}` : why);
 }
 

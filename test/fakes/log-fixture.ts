@@ -149,6 +149,12 @@ export class LogFixture implements BundleSources {
     return this.decide();
   }
 
+  /** Takes the Promotion off the target branch and decides. @returns the last decision in the log */
+  async withdraw(): Promise<PromotionDecisionPredicate> {
+    this.#promotions.clear();
+    return this.decide();
+  }
+
   /** Decides the promotion again, with the code of the reconciler. @returns the last decision in the log */
   async decide(): Promise<PromotionDecisionPredicate> {
     await this.push(async (batch) => decideSubjects(this.#pass(batch), [`${SUBJECT.environment}/${SUBJECT.application}`]));

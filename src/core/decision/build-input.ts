@@ -49,7 +49,7 @@ export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: s
   const freezes = freezeFacts(state, { environment: m.environment, application: m.application, release, agents: m.plan?.targets.map((t) => t.agent) ?? [] });
   const ring = keyRingIn(state, sources.openPgp);
   const requesters = findRequesters({
-    logId: state.logId, promotion: m.promotion, releaseSpec: entry?.releaseSpec ?? null, spentIntents: app.spentIntents, commits: m.commits, ring,
+    logId: state.logId, promotion: m.promotion, releaseSpec: entry?.releaseSpec ?? null, spentIntents: spentFor(app, base.facts), commits: m.commits, ring,
     lockUnchanged: operation === 'promote' && lock !== null && lock === base.facts.lock, observedAt: parseInstant(state.tip?.observedAt ?? asOf) ?? 0,
   });
   const promotionDigest = base.preimage === null ? null : digestOf(base.preimage as unknown as Preimage);
@@ -120,6 +120,11 @@ function replacedState(state: LogState, app: AppState, wanted: Wanted, rules: re
   const previous = app.previous === null ? null : { lock: app.previous.lock, runs: app.previous.runs, replacedAt: app.previous.replacedAt };
   const facts = { generation, lock: app.lock, runs: app.runs, clean: app.clean, otherRunOpen: open === null || own ? null : open.promotionDigest, previous, closed };
   return { own, facts, preimage: own ? before : at(app.generation) };
+}
+
+/** The request of a run that is open is not spent for that run, though another one was decided about since. */
+function spentFor({ openRun, spentIntents }: AppState, { otherRunOpen }: StateFacts): readonly Digest[] {
+  return openRun === null || otherRunOpen !== null ? spentIntents : spentIntents.filter((intent) => !openRun.intents.includes(intent));
 }
 
 /** Whether nothing needs to run: the state is clean and holds this lock and these runs (TRUST "State"). */

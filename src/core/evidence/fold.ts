@@ -136,11 +136,12 @@ function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDeci
   for (const approval of p.sources.approvals) {
     if (!state.approvals.has(approval)) return refuse('ApprovalUnobserved', `a decision uses approval ${approval}, which no earlier record observed`);
   }
-  const spent = spentBy(p, app.lastDecision);
-  const seen = { ...app, spentIntents: union(app.spentIntents, spent), lastDecision: lastDecisionOf(record, p) };
+  const open = app.openRun;
+  // T23: a decision about the document and plan of the open run judges that run, also when the branch asks for something else by now.
+  const isOfRun = open !== null && p.sources.ended === null && p.sources.promotionDocument === open.promotion && p.sources.plan === open.plan;
+  const seen = isOfRun && isReplaced(app, open) ? app : { ...app, spentIntents: union(app.spentIntents, spentBy(p, app.lastDecision)), lastDecision: lastDecisionOf(record, p) };
   if (p.decision.outcome !== 'allow') {
-    const open = app.openRun;
-    const falls = open !== null && open.promotionDigest === p.decision.promotionDigest;
+    const falls = isOfRun || (open !== null && open.promotionDigest === p.decision.promotionDigest);
     return { ok: true, state: withApp(state, falls ? { ...seen, openRun: { ...open, fallen: true } } : seen) };
   }
   const plan = p.sources.plan === null ? undefined : artifact(p.sources.plan);
@@ -148,6 +149,11 @@ function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDeci
   const run = openedRun(app, record, p, placesOf(parseCanonicalJson(plan) as unknown as Plan));
   if (run === null) return refuse('GenerationSkipped', `decision ${record.header.seq} does not open the generation that follows`);
   return { ok: true, state: withApp(state, { ...seen, generation: run.generation, openRun: run }) };
+}
+
+/** Whether something else than the open run was decided about last: what is said of the run is then no news of the request. */
+function isReplaced({ lastDecision: last }: AppState, open: OpenRun): boolean {
+  return last !== null && (last.promotion !== open.promotion || last.plan !== open.plan);
 }
 
 /**
@@ -174,13 +180,14 @@ function openedRun(app: AppState, record: EvidenceRecord, p: PromotionDecisionPr
   if (app.openRun !== null) {
     // T23: an allow that lapses while its run is open is decided again, with the same promotion digest and generation.
     const same = app.openRun.promotionDigest === promotionDigest && app.openRun.generation === generation && app.openRun.plan === p.sources.plan;
-    return same ? { ...app.openRun, decision, notAfter, fallen: false, input: p.input, sources: p.sources } : null;
+    return same ? { ...app.openRun, decision, notAfter, fallen: false, input: p.input, relevant: p.relevant, sources: p.sources } : null;
   }
   // An extension brings what runs to further targets: it raises nothing.
   if (generation !== app.generation + (p.operation === 'extend' ? 0 : 1)) return null;
   return {
     operation: p.operation, generation, promotionDigest, decision, openedSeq: record.header.seq, tip: record.header.commit, promotion: p.sources.promotionDocument,
-    release: p.release, attempt: p.attempt, lock: p.lock, runs: p.runs, plan: p.sources.plan, intents: p.sources.intents, notAfter, fallen: false, input: p.input, sources: p.sources, targets,
+    release: p.release, attempt: p.attempt, requestedAt: p.requestedAt, lock: p.lock, runs: p.runs, plan: p.sources.plan, intents: p.sources.intents, notAfter, fallen: false, input: p.input, relevant: p.relevant,
+    sources: p.sources, targets,
   };
 }
 

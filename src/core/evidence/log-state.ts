@@ -69,17 +69,19 @@ export type OpenRun = {
   readonly promotion: Digest;
   readonly release: string | null;
   readonly attempt: number;
+  readonly requestedAt: string;
   readonly lock: Digest | null;
   readonly runs: Digest | null;
   readonly plan: Digest;
   readonly intents: readonly Digest[];
   readonly notAfter: string;
-  /** Canonical input of the latest allow, and what it was made from. */
+  /** Canonical input of the latest allow, its relevant digest, and what it was made from. */
   readonly input: Digest;
+  readonly relevant: Digest;
   readonly sources: DecisionSources;
   /** Where its plan puts it. */
   readonly targets: readonly Place[];
-  /** The allow has fallen: a later decision of the same promotion is not an allow (T23). */
+  /** The allow has fallen: a later decision about the same document and plan is not an allow (T23). */
   readonly fallen: boolean;
 };
 /** A target as a plan had it: one that was edited since is another place. */

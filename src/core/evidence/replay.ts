@@ -39,7 +39,7 @@ export function replayDecision(state: LogState, header: RecordHeader, p: Promoti
 }
 
 /** The material of a recorded decision from its artifacts, or what is missing. */
-export function materialOf(p: PromotionDecisionPredicate, artifact: ArtifactLookup): DecisionMaterial | string {
+export function materialOf(p: Pick<PromotionDecisionPredicate, 'environment' | 'application' | 'sources'>, artifact: ArtifactLookup): DecisionMaterial | string {
   const promotion = readJson<AnyDocument>(p.sources.promotion, artifact);
   if (promotion?.kind !== 'Promotion' || documentDigest(promotion) !== p.sources.promotionDocument) return `the promotion ${p.sources.promotionDocument} is not in the log`;
   const plan = p.sources.plan === null ? null : readJson<Plan>(p.sources.plan, artifact);
