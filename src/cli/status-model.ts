@@ -2,7 +2,8 @@ import type { Digest } from '../core/model/digest.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
 import { compareText, splitPair } from '../core/model/names.ts';
 import type { Plan, Runs } from '../core/model/preimages.ts';
-import { clausesFor } from '../core/decision/clauses.ts';
+import { clausesFor, trustsReconciler } from '../core/decision/clauses.ts';
+import { lackingTargets } from '../core/decision/extension.ts';
 import { explainDecision } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type LogState } from '../core/evidence/log-state.ts';
@@ -16,6 +17,8 @@ export type ApplicationStatus = {
   readonly components: readonly { readonly name: string; readonly digest: Digest }[];
   readonly generation: number;
   readonly clean: boolean;
+  /** Targets in force that do not run it: put in force, or edited, since. */
+  readonly lacking: readonly string[];
   readonly succeededAt: string | null;
   readonly running: { readonly release: string | null; readonly generation: number; readonly record: number } | null;
   readonly waiting: Waiting | null;
@@ -55,21 +58,18 @@ function environmentStatus(evidence: Evidence, environment: string, decisions: P
   const applications = new Set([...state.states.values()].filter((s) => s.environment === environment).map((s) => s.application));
   for (const key of decisions.keys()) if (splitPair(key)[0] === environment) applications.add(splitPair(key)[1]);
   return {
-    environment, order: inForceOf(state, 'Environment', environment)?.spec.order ?? null, reconcilerTrusted: !asksSomebody(state, environment),
+    environment, order: inForceOf(state, 'Environment', environment)?.spec.order ?? null, reconcilerTrusted: trustsReconciler({ minimums: rootOf(state).spec.minimums, name: environment, environment: inForceOf(state, 'Environment', environment) }),
     applications: [...applications].sort(compareText).map((application) => applicationStatus(evidence, appStateOf(state, environment, application), decisions.get(`${environment}/${application}`))),
   };
 }
 
-function asksSomebody(state: LogState, environment: string): boolean {
-  const minimum = rootOf(state).spec.minimums?.environments?.some((m) => m.name === environment || m.name === '*') ?? false;
-  return minimum || inForceOf(state, 'Environment', environment)?.spec.approvals !== undefined;
-}
-
 function applicationStatus({ state, artifact }: Evidence, app: AppState, last: Parameters<typeof statusOf>[1] extends ReadonlyMap<string, infer D> ? D | undefined : never): ApplicationStatus {
   const runs = app.runs === null ? null : readJson<Runs>(artifact, app.runs);
+  const approved = app.standing === null ? null : readJson<Plan>(artifact, app.standing.plan);
   const rules = rulesOf(state, app, last?.sources.plan == null ? null : readJson<Plan>(artifact, last.sources.plan));
   return {
     application: app.application, release: app.release, components: runs?.components.map(({ name, digest }) => ({ name, digest })) ?? [], generation: app.generation, clean: app.clean,
+    lacking: approved === null ? [] : lackingTargets(state, app, approved).map((t) => t.name),
     succeededAt: app.succeededAt, running: app.openRun === null ? null : { release: app.openRun.release, generation: app.openRun.generation, record: app.openRun.decision.seq },
     waiting: last === undefined || last.decision.outcome === 'allow' || last.sources.ended !== null ? null : waitingOf(last, readJson<DecisionInput>(artifact, last.input)),
     lastOutcome: app.lastOutcome === null ? null : { result: app.lastOutcome.result, reason: app.lastOutcome.reason, endedAt: app.lastOutcome.endedAt },

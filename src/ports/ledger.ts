@@ -131,6 +131,8 @@ export type EnvironmentView = {
   /** null: something runs there, but no such document is in force. */
   readonly order: number | null;
   readonly document: JsonObject | null;
+  /** No rule of the environment or the root asks a person: what runs there rests on the server's word. */
+  readonly reconcilerTrusted: boolean;
   readonly states: readonly Identified<StateRow>[];
 };
 export type ApprovalRow = {

@@ -50,6 +50,7 @@ export class LogMirror {
     switch (record.type) {
       case 'observation':
       case 'anchor':
+      case 'review':
         return;
       case 'protected-change':
         this.#documents = true;
@@ -64,11 +65,11 @@ export class LogMirror {
       case 'promotion-decision':
         return this.#noteDecision(record, record.predicate);
       case 'deployment-outcome': {
-        const { environment, application, generation, result } = record.predicate;
+        const { environment, application, generation, operation, result } = record.predicate;
         this.#states.add(`${environment}/${application}`);
         this.#addReleasesOf(application);
         const known = this.#latest.get(`${environment}/${application}`);
-        if (known?.generation === generation) this.#keep({ ...known, result, outcomeSeq: record.header.seq });
+        if (known?.generation === generation && operation !== 'extend') this.#keep({ ...known, result, outcomeSeq: record.header.seq });
       }
     }
   }
@@ -85,7 +86,7 @@ export class LogMirror {
   /** Decisions that Postgres has already, after a start: their runs may end yet. @param artifact inputs of the decisions */
   seed(records: Iterable<EvidenceRecord>, artifact: (digest: Digest) => Uint8Array | undefined): void {
     for (const record of records) {
-      if (record.type !== 'promotion-decision') continue;
+      if (record.type !== 'promotion-decision' || record.predicate.operation === 'extend') continue;
       this.#latest.set(`${record.predicate.environment}/${record.predicate.application}`, rowOf(record, record.predicate, artifact(record.predicate.input)));
       this.#noteRelease(record.predicate);
     }
@@ -101,7 +102,8 @@ export class LogMirror {
     this.#states.add(`${p.environment}/${p.application}`);
     this.#noteRelease(p);
     this.#addReleasesOf(p.application);
-    this.#keep(rowOf(record, p, this.#artifacts.get(p.input)));
+    // The promotion of this generation has its row, and how it ended there stays.
+    if (p.operation !== 'extend') this.#keep(rowOf(record, p, this.#artifacts.get(p.input)));
   }
 
   /** Names of releases whose documents changed. */
@@ -163,7 +165,7 @@ function promotionKey(row: PromotionRow): string {
 }
 
 function stateRow(app: AppState): StateRow {
-  const status = app.openRun !== null ? 'deploying' : app.lock === null ? (app.generation === 0 ? 'empty' : app.clean ? 'removed' : 'failed') : app.clean ? (app.lastOutcome?.result === 'Succeeded' ? 'deployed' : 'rolled-back') : 'failed';
+  const status = app.openRun !== null ? 'deploying' : app.lock === null ? (app.generation === 0 ? 'empty' : app.clean ? 'removed' : 'failed') : app.clean ? (app.standing?.generation === app.generation ? 'deployed' : 'rolled-back') : 'failed';
   return {
     environment: app.environment, application: app.application, release: app.release, generation: app.generation, lockDigest: app.lock, runsDigest: app.runs, clean: app.clean, status,
     deployedAt: app.succeededAt, deployedBy: [], promotionDigest: app.openRun?.promotionDigest ?? null, evidenceSeq: app.lastOutcome?.seq ?? app.lastDecision?.seq ?? null,

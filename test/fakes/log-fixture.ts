@@ -6,13 +6,13 @@ import { canonicalBytes } from '../../src/core/model/canonical-json.ts';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../../src/core/model/digest.ts';
 import {
-  API_VERSION, documentDigest, documentKey, documentPreimage, type AnyDocument, type ApprovalSpec, type DocumentOf, type Kind, type PromotionSpec, type ServiceRole, type SpecOf,
+  API_VERSION, documentDigest, documentKey, documentPreimage, type AnyDocument, type ApprovalSpec, type DocumentOf, type Kind, type PromotionSpec, type SpecOf,
 } from '../../src/core/model/documents.ts';
 import { changeDigest, genesisDocumentsDigest, intentPreimage, lockOf, preimageDigest, releaseSpecDigest, snapshotOf } from '../../src/core/model/preimages.ts';
 import { assembleEnvelope, IN_TOTO_PAYLOAD_TYPE, preAuthEncoding } from '../../src/core/evidence/dsse.ts';
-import { appStateOf, initialState, rootOf, type AppState, type LogState } from '../../src/core/evidence/log-state.ts';
+import { appStateOf, inForceOf, initialState, rootOf, type AppState, type LogState } from '../../src/core/evidence/log-state.ts';
 import { recordPayload } from '../../src/core/evidence/record-codec.ts';
-import type { DeploymentOutcomePredicate, PromotionDecisionPredicate, ProtectedChangePredicate, RecordBody } from '../../src/core/evidence/records.ts';
+import type { DeploymentOutcomePredicate, PromotionDecisionPredicate, ProtectedChangePredicate, RecordBody, RecordHeader } from '../../src/core/evidence/records.ts';
 import { STICKER } from '../../src/core/release/sticker.ts';
 import { changeTo } from '../../src/core/trust/apply-change.ts';
 import type { RecordSigner } from '../../src/ports/signing.ts';
@@ -32,6 +32,12 @@ export type LogOptions = {
   /** Targets of `prod` by the agent that has each. Default: `web-1` of agent `anna`. */
   readonly targets?: Readonly<Record<string, string>>;
   readonly allowSeconds?: number;
+  /** Agents in force that have no target. */
+  readonly agents?: readonly string[];
+  /** Minimums of the root. */
+  readonly minimums?: NonNullable<SpecOf['TrustRoot']['minimums']>;
+  /** Whether prod asks for one approval by an sre; true by default. */
+  readonly approvals?: boolean;
 };
 
 /** alice asks; bob and carol are of the role sre, which prod demands once; mallory has a key and no role. */
@@ -61,6 +67,8 @@ export class LogFixture implements BundleSources {
   readonly envelopes: Uint8Array[] = [];
   readonly changes = new ProtectedChangeShelf();
   readonly people: Readonly<Record<Person, SshKey>>;
+  /** The key of the agents' authority. */
+  readonly agentCa: KeyObject;
   readonly agents: ReadonlyMap<string, AgentIdentity>;
   readonly stored = new Map<Digest, Uint8Array>();
   readonly #decisions: KeyObject;
@@ -68,11 +76,12 @@ export class LogFixture implements BundleSources {
   #next: KeyObject | null = null;
   readonly #promotions = new Map<string, DocumentOf<'Promotion'>>();
 
-  private constructor(parts: { root: DocumentOf<'TrustRoot'>; people: Record<Person, SshKey>; agents: ReadonlyMap<string, AgentIdentity>; decisions: KeyObject; now: Date }) {
+  private constructor(parts: { root: DocumentOf<'TrustRoot'>; people: Record<Person, SshKey>; agents: ReadonlyMap<string, AgentIdentity>; decisions: KeyObject; agentCa: KeyObject; now: Date }) {
     this.root = parts.root;
     this.people = parts.people;
     this.agents = parts.agents;
     this.#decisions = parts.decisions;
+    this.agentCa = parts.agentCa;
     this.now = parts.now;
     this.state = initialState(parts.root, documentDigest(parts.root as unknown as AnyDocument));
   }
@@ -81,11 +90,12 @@ export class LogFixture implements BundleSources {
   static async create(folder: string, options: LogOptions = {}): Promise<LogFixture> {
     const people = Object.fromEntries(await Promise.all(PEOPLE.map(async (name) => [name, await createSshKey(folder, name)] as const))) as Record<Person, SshKey>;
     const targets = options.targets ?? { 'web-1': 'anna' };
-    const agents = new Map(await Promise.all([...new Set(Object.values(targets))].map(async (name) => [name, await openIdentity(`${folder}/agent-${name}`, name, agentKeys)] as const)));
+    const agents = new Map(await Promise.all([...new Set([...Object.values(targets), ...(options.agents ?? [])])].map(async (name) => [name, await openIdentity(`${folder}/agent-${name}`, name, agentKeys)] as const)));
     const decisions = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const documents = firstDocuments(people, agents, targets, options);
-    const root = rootFor(documents, people, spkiPem(decisions.publicKey));
-    const fixture = new LogFixture({ root, people, agents, decisions: decisions.privateKey, now: new Date('2026-05-04T12:00:00.000Z') });
+    const agentCa = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const root = rootFor(documents, people, { decisions: spkiPem(decisions.publicKey), agentCa: spkiPem(agentCa.publicKey) }, options);
+    const fixture = new LogFixture({ root, people, agents, decisions: decisions.privateKey, agentCa: agentCa.privateKey, now: new Date('2026-05-04T12:00:00.000Z') });
     fixture.#genesis(documents);
     return fixture;
   }
@@ -188,6 +198,18 @@ export class LogFixture implements BundleSources {
     return this.decide();
   }
 
+  /** Observes an approval without deciding. */
+  observe(document: DocumentOf<'Approval'>): void {
+    void this.push((batch) => void observeApprovals(this.#pass(batch), [document]));
+  }
+
+  /** The Principal in force. */
+  principal(name: Person): DocumentOf<'Principal'> {
+    const found = inForceOf(this.state, 'Principal', name);
+    if (found === null) throw new Error(`${name} is not in force`);
+    return found;
+  }
+
   /** Locks, asks, approves: the run is open then. */
   async allow(version: string, attempt = 1): Promise<PromotionDecisionPredicate> {
     if (!this.state.locks.has(`shop/${version}`)) this.lock(version);
@@ -246,11 +268,11 @@ export class LogFixture implements BundleSources {
   }
 
   /** A record signed with the server's key that goes into no log: what a thief of that key can show. @returns its envelope file */
-  forge(body: RecordBody): Uint8Array {
+  forge(body: RecordBody, more: { readonly header?: Partial<RecordHeader>; readonly key?: KeyObject } = {}): Uint8Array {
     const { size, head, logId, tenant, inForceDigests } = this.state;
-    const header = { seq: size, prev: head, logId, tenant, ...inForceDigests, commit: COMMIT, asOf: this.now.toISOString(), rules: 1, engine: { name: 'thief', version: '0' } } as const;
+    const header: RecordHeader = { seq: size, prev: head, logId, tenant, ...inForceDigests, commit: COMMIT, asOf: this.now.toISOString(), rules: 1, engine: { name: 'thief', version: '0' }, ...more.header };
     const payload = recordPayload(header, body);
-    const signer = this.#signer();
+    const signer = this.#signer(more.key);
     return assembleEnvelope(payload, [{ keyid: signer.keyId, sig: signer.sign(preAuthEncoding(IN_TOTO_PAYLOAD_TYPE, payload)) }]);
   }
 
@@ -297,7 +319,7 @@ function firstDocuments(people: Record<Person, SshKey>, agents: ReadonlyMap<stri
   const allow = options.allowSeconds === undefined ? {} : { allowSeconds: options.allowSeconds };
   return [
     ...PEOPLE.map((name) => doc('Principal', name, { type: 'person', keys: [{ key: people[name].publicKey, status: 'active' }], roles: roles[name] ?? [] })),
-    doc('Environment', 'prod', { order: 1, approvals, workflow: 'rollout', ...allow }),
+    doc('Environment', 'prod', { order: 1, ...(options.approvals === false ? {} : { approvals }), workflow: 'rollout', ...allow }),
     doc('Application', 'shop', APPLICATION),
     doc('Component', 'api', { repository: 'shop/api', registry: 'local' }),
     doc('Integration', 'local', { type: 'registry', layout: 'images' }),
@@ -308,12 +330,11 @@ function firstDocuments(people: Record<Person, SshKey>, agents: ReadonlyMap<stri
   ];
 }
 
-function rootFor(documents: readonly AnyDocument[], people: Record<Person, SshKey>, decisionsKey: string): DocumentOf<'TrustRoot'> {
-  const other = (role: ServiceRole): { role: ServiceRole; name: string; publicKey: string } => ({ role, name: role, publicKey: decisionsKey });
+function rootFor(documents: readonly AnyDocument[], people: Record<Person, SshKey>, keys: { readonly decisions: string; readonly agentCa: string }, options: LogOptions): DocumentOf<'TrustRoot'> {
   return documentOf('TrustRoot', 'root', {
     version: 1, previous: null, id: '1f'.repeat(32), tenant: 'acme',
     documents: genesisDocumentsDigest(documents.map((document) => ({ kind: document.kind, name: document.metadata.name, digest: documentDigest(document) }))),
-    keys: [{ principal: 'bob', key: people.bob.publicKey }], threshold: 1, services: [other('decisions')],
-    quorums: { default: { people: 1 }, create: { people: 1 } }, proposerCounts: true,
+    keys: [{ principal: 'bob', key: people.bob.publicKey }], threshold: 1, services: [{ role: 'decisions', name: 'decisions', publicKey: keys.decisions }, { role: 'agent-ca', name: 'agent-ca', publicKey: keys.agentCa }],
+    quorums: { default: { people: 1 }, create: { people: 1 } }, proposerCounts: true, ...(options.minimums === undefined ? {} : { minimums: options.minimums }),
   });
 }

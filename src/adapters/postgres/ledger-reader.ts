@@ -1,4 +1,6 @@
 import type { JsonObject } from '../../core/model/canonical-json.ts';
+import { trustsReconciler } from '../../core/decision/clauses.ts';
+import type { DocumentOf } from '../../core/model/documents.ts';
 import { limits } from '../../core/model/limits.ts';
 import { isUuid } from '../../core/model/uuid.ts';
 import type {
@@ -73,10 +75,14 @@ async function environments(queries: Queries, logId: string): Promise<readonly E
   const documents = await queries.query<{ name: string; order: number; document: JsonObject }>(
     `SELECT name, (document #>> '{spec,order}')::numeric::float8 AS "order", document FROM release.documents WHERE log_id = $1 AND kind = 'Environment' ORDER BY 2, name`, [logId]);
   const states = await queries.query<Identified<StateRow>>(`SELECT ${STATE} FROM release.environment_state WHERE log_id = $1 ORDER BY environment, application`, [logId]);
-  const inForce = documents.rows.map((row) => ({ ...row, states: states.rows.filter((state) => state.environment === row.name) }));
+  const roots = await queries.query<{ document: JsonObject }>(`SELECT document FROM release.documents WHERE log_id = $1 AND kind = 'TrustRoot'`, [logId]);
+  const root = roots.rows[0]?.document as unknown as DocumentOf<'TrustRoot'> | undefined;
+  const trusted = (name: string, document: JsonObject | null): boolean =>
+    trustsReconciler({ minimums: root?.spec.minimums, name, environment: document as unknown as DocumentOf<'Environment'> | null });
+  const inForce = documents.rows.map((row) => ({ ...row, reconcilerTrusted: trusted(row.name, row.document), states: states.rows.filter((state) => state.environment === row.name) }));
   const known = new Set(inForce.map(({ name }) => name));
   const others = [...new Set(states.rows.map(({ environment }) => environment))].filter((name) => !known.has(name));
-  return [...inForce, ...others.map((name) => ({ name, order: null, document: null, states: states.rows.filter((state) => state.environment === name) }))];
+  return [...inForce, ...others.map((name) => ({ name, order: null, document: null, reconcilerTrusted: trusted(name, null), states: states.rows.filter((state) => state.environment === name) }))];
 }
 
 async function promotion(queries: Queries, logId: string, id: string): Promise<(Identified<PromotionRow> & { readonly approvals: readonly ApprovalRow[] }) | null> {

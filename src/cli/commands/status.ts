@@ -65,6 +65,7 @@ function textOf(model: StatusModel, terminal: Terminal): string {
 function applicationLines(app: ApplicationStatus, terminal: Terminal): readonly string[] {
     const head = `  ${app.application}  ${app.release ?? 'nothing'}  generation ${app.generation}${app.succeededAt === null ? '' : `  since ${app.succeededAt}`}${app.clean ? '' : '  [not clean]'}`;
   const lines = [head, ...app.components.map((c) => `      ${c.name}  ${c.digest}`)];
+  if (app.lacking.length > 0) lines.push(`      ${terminal.paint('yellow', `not on ${app.lacking.join(', ')}`)}`);
   if (app.running !== null) lines.push(`      ${terminal.paint('yellow', `running now: ${app.running.release ?? 'a removal'}, generation ${app.running.generation} (record ${app.running.record})`)}`);
   if (app.waiting !== null) {
     const { outcome, release, record } = app.waiting;
