@@ -3,9 +3,9 @@ import type { Condition } from '../ports/ledger.ts';
 
 export type ConditionReason =
   | RootFault['code']
-  | 'Reconciled' | 'Pending' | 'TagMoved' | 'TagUnresolved' | 'RegistryFault' | 'ReleaseChanged' | 'LockFailed' | 'Declaration' | 'ChangePending' | 'ChangeRefused' | 'Rewound'
+  | 'Reconciled' | 'Pending' | 'TagMoved' | 'TagUnresolved' | 'RegistryFault' | 'ReleaseChanged' | 'LockFailed' | 'Declaration' | 'ChangePending' | 'ChangeRefused' | 'Rewound' | 'ReviewMissing'
   | 'ForeignEvidence' | 'LogMissing' | 'GenesisMismatch' | 'FetchFailed' | 'PushFailed' | 'StorageUnavailable' | 'HistoryFault' | 'Waiting' | 'Refused' | 'Running' | 'Deployed' | 'Failed'
-  | 'InternalError' | 'DiskFull' | 'Deprecated';
+  | 'LiftingPending' | 'StopRefused' | 'QuorumUnreachable' | 'InternalError' | 'DiskFull' | 'Deprecated';
 
 export type ConditionChanges = { readonly set: readonly Condition[]; readonly remove: readonly Pick<Condition, 'kind' | 'name' | 'type'>[] };
 

@@ -1,12 +1,14 @@
 import type { Digest } from '../core/model/digest.ts';
-import type { DocumentKey, ProtectedChange } from '../core/model/documents.ts';
+import type { AnyDocument, DocumentKey, ProtectedChange } from '../core/model/documents.ts';
 import { changeDigest } from '../core/model/preimages.ts';
 import { findDocument, protectedDocuments } from '../core/desired/desired-state.ts';
 import { rootOf } from '../core/evidence/log-state.ts';
 import { rootRings } from '../core/trust/apply-change.ts';
 import { pendingChanges } from '../core/trust/pending-changes.ts';
 import { isRootChange, rootHolders, successionFault } from '../core/trust/root-change.ts';
+import { partLiftings } from '../core/trust/stop.ts';
 import type { Pass } from './pass.ts';
+import { errorsInForce, isUnreachable } from './policy-errors.ts';
 import { rootAtTip } from './root-proposal.ts';
 
 /**
@@ -19,7 +21,12 @@ export function reportPending(pass: Pass, refused: ReadonlyMap<Digest, string>):
   const unusable = new Set([...loaded.state.claims.entries()].filter(([key]) => findDocument(loaded.state, ...keyParts(key)).status === 'unusable').map(([key]) => key as DocumentKey));
   const pending = pendingChanges(state, tip, unusable);
   reportRoot(pass, pending.filter((change) => isRootChange([change])), refused);
-  reportDocuments(pass, pending.filter((change) => !isRootChange([change])), refused);
+  const { liftings, others } = partLiftings(state, pending.filter((change) => !isRootChange([change])), (change) => {
+    const found = findDocument(loaded.state, change.kind, change.name);
+    return found.status === 'present' ? (found.entry.document as unknown as AnyDocument) : null;
+  });
+  reportDocuments(pass, others, refused);
+  reportStops(pass, liftings, refused);
 }
 
 function reportDocuments({ batch: { state }, conditions }: Pass, pending: readonly ProtectedChange[], refused: ReadonlyMap<Digest, string>): void {
@@ -31,6 +38,32 @@ function reportDocuments({ batch: { state }, conditions }: Pass, pending: readon
     reason: why === undefined ? 'ChangePending' : 'ChangeRefused',
     message: `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}: not in force${why === undefined ? '' : ` (${why})`}; approve with: stella approve --change ${digest}`,
   });
+}
+
+/** T24: what is stopped stays so, whatever the tip says; and a stop may leave nobody who could meet a rule. */
+function reportStops({ batch: { state }, conditions }: Pass, liftings: readonly ProtectedChange[], refused: ReadonlyMap<Digest, string>): void {
+  const [first] = liftings;
+  const names = liftings.map((c) => `${c.kind}/${c.name}`);
+  const why = [liftings, ...liftings.map((one) => [one])].flatMap((list) => refused.get(changeDigest(state.logId, list)) ?? [])[0];
+  conditions.stalled('Policy', 'stops', first === undefined ? null : {
+    reason: why === undefined ? 'LiftingPending' : 'ChangeRefused',
+    message: `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}: a stop is in force that the target branch does not hold${why === undefined ? '' : `, and stays (${why})`}. To keep it, commit it; to lift it, its quorum approves: `
+      + `stella approve --pending --only ${names[0] ?? ''}`,
+  });
+  const unreachable = errorsInForce(state).filter(isUnreachable);
+  conditions.stalled('Policy', 'quorums', unreachable.length === 0 ? null : {
+    reason: 'QuorumUnreachable', message: `${unreachable.slice(0, 3).map((d) => `${d.subject ?? ''}: ${d.message}`).join('; ')}: stops left too few people; lift one, or give the role to somebody else`,
+  });
+}
+
+/** A stop that somebody meant and that is none, or not theirs to give (T24). */
+export function reportRefusedStop({ conditions }: Pass, digest: Digest, why: string): void {
+  conditions.stalled('Stop', digest, { reason: 'StopRefused', message: `this stop is not in force: ${why}` });
+}
+
+/** @param current digests of what is still proposed */
+export function clearRefusedStops({ conditions }: Pass, current: readonly Digest[]): void {
+  for (const { kind, name } of conditions.all()) if (kind === 'Stop' && !current.some((digest) => digest === name)) conditions.stalled(kind, name, null);
 }
 
 function reportRoot({ batch, loaded, conditions }: Pass, pending: readonly ProtectedChange[], refused: ReadonlyMap<Digest, string>): void {

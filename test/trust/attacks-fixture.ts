@@ -13,6 +13,7 @@ import { doc, World, type WorldOptions } from '../fakes/world.ts';
 import type { Verdict } from './attack.ts';
 
 export type Decided = PromotionDecisionPredicate;
+export type ProtectedChangeRecord = Extract<RecordStep['record'], { type: 'protected-change' }>;
 export type Executed = World['executor']['executed'];
 
 /** A world that remembers the last decision about each environment and what was executed where. The application is `shop` unless another is named. */
@@ -20,6 +21,9 @@ export class Stage {
   readonly world: World;
   /** By environment for `shop`, by `<environment>/<application>` for others. */
   readonly decisions = new Map<string, Decided>();
+
+  /** Every protected change that was recorded since the stage opened. */
+  readonly changes: ProtectedChangeRecord[] = [];
 
   private constructor(world: World) {
     this.world = world;
@@ -35,6 +39,7 @@ export class Stage {
 
   reconciler(): Promise<Reconciler> {
     const onRecord = ({ record }: Pick<RecordStep, 'record'>): void => {
+      if (record.type === 'protected-change') this.changes.push(record);
       if (record.type === 'promotion-decision') this.decisions.set(placeOf(record.predicate.environment, record.predicate.application), record.predicate);
     };
     return this.world.reconciler({ onRecord });

@@ -94,6 +94,8 @@ export const limits = {
   /** Approval branches looked at in one reconcile, and approvals read from one of them. */
   approvalBranches: 1_000,
   approvalsPerBranch: 100,
+  /** Documents read from one branch with stops. */
+  documentsPerStop: 100,
   /** Approvals, and as many rejections, that one person can have in the log for one environment and application until its next run has ended. */
   approvalsPerPerson: 100,
   /** Commits walked to find the requesters of one promotion. */

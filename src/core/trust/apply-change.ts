@@ -38,13 +38,19 @@ export function applyProtectedChange(state: LogState, header: Pick<RecordHeader,
     const document = readDocument(change.to, sources.artifact);
     if (document === null) return refuse('ArtifactMissing', `${key} ${change.to} is not in the log`);
     if (document.kind !== change.kind || document.metadata.name !== change.name) return refuse('ChangeNotEntitled', `${change.to} is not ${key}`);
-    const entry: InForce = { kind: change.kind, name: change.name, digest: change.to, document, seq: header.seq, tip: p.basis === 'genesis' ? null : header.commit };
+    const entry: InForce = { kind: change.kind, name: change.name, digest: change.to, document, seq: header.seq, tip: tipOf(p, header, state.inForce.get(key)) };
     inForce = inForce.set(key, entry);
     certificates = withCertificatesOf(document, certificates, sources.openPgp);
   }
   // What took effect never matches again, so its approvals need not be looked at again.
   const changeApprovals = p.changeDigest === null ? state.changeApprovals : state.changeApprovals.delete(p.changeDigest);
   return { ok: true, state: { ...state, inForce, counts, certificates, changeApprovals, inForceDigests: digestsOf(inForce.values()) } };
+}
+
+/** From where on proposers of the next change are looked for (T15). The tip need not hold a stop, so what it says since before is still a proposal. */
+function tipOf({ basis }: ProtectedChangePredicate, { commit }: Pick<RecordHeader, 'commit'>, before: InForce | undefined): InForce['tip'] {
+  if (basis === 'genesis') return null;
+  return basis === 'stop' ? (before?.tip ?? null) : commit;
 }
 
 /** A document from the artifact of its own digest: canonical JSON without signatures. */

@@ -86,9 +86,11 @@ export function liftingIn({ before, after }: Sides): Lifting | null {
   if (before?.kind === 'Freeze') return after?.kind === 'Freeze' && (isWider(before, after) || isAsWide(before, after)) ? null : { affected: null };
   if (before?.kind === 'Agent') return before.spec.suspended !== undefined && (after?.kind !== 'Agent' || after.spec.suspended === undefined) ? { affected: before.spec.owner } : null;
   if (before?.kind !== 'Principal') return null;
-  const kept = after?.kind === 'Principal' ? after.spec : null;
-  const freed = before.spec.suspended !== undefined && kept?.suspended === undefined;
-  const lifts = freed || before.spec.keys.some((key) => key.status !== 'active' && !(kept?.keys ?? []).some((one) => isNoBetter(key, one)));
+  // Whoever is not in force any more can do nothing, and cannot bring themselves back.
+  if (after?.kind !== 'Principal') return null;
+  const { keys, suspended } = after.spec;
+  const freed = before.spec.suspended !== undefined && suspended === undefined;
+  const lifts = freed || before.spec.keys.some((key) => key.status !== 'active' && !keys.some((one) => isNoBetter(key, one)));
   return lifts ? { affected: before.metadata.name } : null;
 }
 
@@ -99,6 +101,15 @@ function isAsWide(before: DocumentOf<'Freeze'>, after: DocumentOf<'Freeze'>): bo
 function isNoBetter(before: PrincipalKey, after: PrincipalKey): boolean {
   if (after.key !== before.key) return false;
   return WORSE[before.status].includes(after.status) || (after.status === before.status && (after.status === 'compromised' || after.since === before.since));
+}
+
+/** A list of pending changes in two: those that lift a stop, which nobody should approve unawares, and all others. */
+export function partLiftings<C extends ProtectedChange>(state: LogState, changes: readonly C[], read: (change: C) => AnyDocument | null): { readonly liftings: readonly C[]; readonly others: readonly C[] } {
+  const lifts = (change: C): boolean => {
+    const before = state.inForce.get(`${change.kind}/${change.name}`)?.document ?? null;
+    return liftingIn({ before, after: change.to === null ? null : read(change) }) !== null;
+  };
+  return { liftings: changes.filter(lifts), others: changes.filter((change) => !lifts(change)) };
 }
 
 /** T24: names of the roles whose holders may stop. */
@@ -129,13 +140,16 @@ function reaches({ environments, applications }: RoleBinding, { environment, app
 /** Why these people may not put these changes in force as a stop, or null (T24). One person is enough for each, and nobody's no outweighs it. */
 export function stopFault(state: LogState, sides: readonly Sides[], people: Iterable<DocumentOf<'Principal'>>): string | null {
   const all = [...people];
-  for (const one of sides) {
-    const of = one.after ?? one.before;
-    const name = `${of?.kind ?? ''}/${of?.metadata.name ?? ''}`;
-    if (!isStop(one)) return `${name}: this does more than stop, so it needs its quorum`;
-    if (!all.some((person) => mayStop(state, one, person))) return `${name}: nobody who signed may stop this; it takes the role ${stopRolesOf(rootOf(state)).join(' or ')} wherever it applies`;
-  }
-  return null;
+  const more = sides.find((one) => !isStop(one));
+  if (more !== undefined) return `${nameOf(more)}: this does more than stop, so it needs its quorum`;
+  const foreign = sides.find((one) => !all.some((person) => mayStop(state, one, person)));
+  if (foreign === undefined) return null;
+  return `${nameOf(foreign)}: nobody who signed may stop this; it takes the role ${stopRolesOf(rootOf(state)).join(' or ')} wherever it applies`;
+}
+
+function nameOf({ before, after }: Sides): string {
+  const document = after ?? before;
+  return document === null ? 'nothing' : `${document.kind}/${document.metadata.name}`;
 }
 
 /** T24: who is affected by a stop does not lift it without somebody else. @param people counted for the quorum @returns why not, or null */
@@ -143,7 +157,7 @@ export function liftingFault(sides: readonly Sides[], people: readonly DocumentO
   for (const one of sides) {
     const affected = liftingIn(one)?.affected ?? null;
     if (affected === null || people.some((person) => person.metadata.name !== affected)) continue;
-    return `${one.before?.kind ?? ''}/${one.before?.metadata.name ?? ''}: this lifts a stop of ${affected}, so somebody else must agree`;
+    return `${nameOf(one)}: this lifts a stop of ${affected}, so somebody else must agree`;
   }
   return null;
 }
