@@ -15,6 +15,8 @@ export type JournalState = {
   readonly protectedChange: SeenChange | null;
   /** By {@link slotKey}. */
   readonly generations: ReadonlyMap<string, GenerationMark>;
+  /** Digests of everything that it began to run, by {@link slotKey}. */
+  readonly ran: ReadonlyMap<string, ReadonlySet<Digest>>;
 };
 
 export function slotKey(slot: { environment: string; application: string; target: string }): string {
@@ -33,6 +35,8 @@ export type JournalEntry =
       readonly application: string;
       readonly target: { readonly name: string; readonly type: string; readonly connection: JsonObject };
       readonly mark: GenerationMark;
+      /** What it makes run; null for a removal. Journals of earlier versions lack it. */
+      readonly runs?: Digest | null;
       readonly startedAt: string;
     }
   | { readonly type: 'receipt'; readonly order: Digest; readonly envelope: string };
@@ -46,6 +50,7 @@ export class JournalFold {
   #change: SeenChange | null = null;
   readonly #begun = new Map<string, Begun>();
   readonly #slots = new Map<string, TargetSlot>();
+  readonly #ran = new Map<string, Set<Digest>>();
   readonly #open = new Map<Digest, Intent>();
   readonly #receipts = new Map<Digest, Uint8Array>();
 
@@ -71,6 +76,7 @@ export class JournalFold {
     const before = last?.order === intent.order ? last.before : (last?.mark ?? null);
     this.#begun.set(key, { order: intent.order, mark: intent.mark, before });
     this.#open.set(intent.order, intent);
+    if (intent.runs != null) this.#ran.set(key, (this.#ran.get(key) ?? new Set()).add(intent.runs));
     if (intent.operation === 'remove') this.#slots.delete(key);
     else this.#slots.set(key, { environment: intent.environment, application: intent.application, target: intent.target });
   }
@@ -100,6 +106,6 @@ export class JournalFold {
       const mark = isCut ? last.before : last.mark;
       if (mark !== null) generations.set(key, mark);
     }
-    return { genesis: this.#genesis, protectedChange: this.#change, generations };
+    return { genesis: this.#genesis, protectedChange: this.#change, generations, ran: this.#ran };
   }
 }

@@ -34,6 +34,7 @@ export function orderProver(agent: string, openPgp: OpenPgpVerifier): ProveOrder
       memory: {
         protectedChange: journal.protectedChange,
         lastOrders: (environment, application) => ordersOf(journal, slotKey({ environment, application, target: '' })),
+        hasRun: (environment, application, runs) => [...journal.ran].some(([key, all]) => key.startsWith(slotKey({ environment, application, target: '' })) && all.has(runs)),
       },
       now: now.getTime(),
     });

@@ -1,6 +1,7 @@
 import { isDigest, type Digest } from '../core/model/digest.ts';
 import { limits } from '../core/model/limits.ts';
 import { isSegment } from '../core/model/names.ts';
+import { preimageDigest } from '../core/model/preimages.ts';
 import type { Receipt } from '../core/order/receipt.ts';
 import { SecretUnavailable, type ProvenWork, type TargetContext, type TargetDriver, type TargetObservation, type TargetOutcome } from '../ports/target-driver.ts';
 import { signReceipt, type AgentIdentity } from './identity.ts';
@@ -119,6 +120,7 @@ export class OrderRunner {
       application: work.application,
       target: { name: work.target.name, type: work.target.type, connection: work.target.connection },
       mark: { generation: work.generation, promotionDigest: work.promotionDigest, try: work.try },
+      runs: work.runs === null ? null : preimageDigest(work.runs),
       startedAt: startedAt.toISOString(),
     });
   }

@@ -10,7 +10,7 @@ import type { ApiWorld } from './world.ts';
 export type Read = (context: Context, world: ApiWorld, id: string) => Promise<object>;
 
 const STATUSES: readonly ReleaseStatus[] = ['draft', 'ready', 'promoting', 'deployed', 'deprecated', 'archived'];
-const RECORD_TYPES: readonly RecordType[] = ['observation', 'release-lock', 'promotion-decision', 'protected-change', 'deployment-outcome', 'anchor'];
+const RECORD_TYPES: readonly RecordType[] = ['observation', 'release-lock', 'promotion-decision', 'protected-change', 'deployment-outcome', 'anchor', 'review'];
 const DEFAULT_RECORDS = 50;
 
 const paged = <T>({ items, total, page, pageSize }: Page<T>): object => ({ data: items, meta: { total, page, pageSize } });

@@ -79,6 +79,7 @@ export class Agenda {
       if (record.predicate.approves.type === 'change') this.policy = true;
       if (record.predicate.subject !== null) this.subjects.add(stateKey(record.predicate.subject.environment, record.predicate.subject.application));
     }
+    if (record.type === 'review') this.subjects.add(stateKey(record.predicate.environment, record.predicate.application));
     if (record.type === 'release-lock') this.#addApplication(record.predicate.application);
     if (record.type === 'deployment-outcome') this.#addApplication(record.predicate.application);
   }

@@ -1,28 +1,25 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../core/model/digest.ts';
 import { documentKey, documentPreimage, isProtected, type AnyDocument, type DocumentKey, type DocumentOf, type ProtectedChange } from '../core/model/documents.ts';
-import { limits } from '../core/model/limits.ts';
 import { compareText } from '../core/model/names.ts';
 import { changeDigest } from '../core/model/preimages.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
 import { parseCommit } from '../core/commit/commit-object.ts';
 import { verifyCommit } from '../core/commit/verify-commit.ts';
 import { parseTrailers } from '../core/commit/trailers.ts';
-import { canFillRoles } from '../core/decision/match-roles.ts';
-import { checkPolicy } from '../core/desired/check-policy.ts';
-import { keyIdentities } from '../core/desired/key-identity.ts';
-import type { Diagnostic } from '../core/desired/diagnostic.ts';
-import { lookupOf, unplaced } from '../core/desired/document-lookup.ts';
 import { findDocument, type DesiredState } from '../core/desired/desired-state.ts';
 import { rootOf, type LogState } from '../core/evidence/log-state.ts';
 import type { ChangeApproval, ProtectedChangePredicate } from '../core/evidence/records.ts';
 import { applyProtectedChange, changeApprover, changeTo, isTakenBack, listFault } from '../core/trust/apply-change.ts';
 import { keyRingIn, type KeyRing } from '../core/trust/key-ring.ts';
 import { isRootChange } from '../core/trust/root-change.ts';
+import type { TouchingCommit } from '../core/trust/requesters.ts';
 import { parseChanges } from './declarations.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
-import { isHere } from './rewrites.ts';
-import { reportPending } from './report-pending.ts';
+import { tryStop, type Offered } from './apply-stops.ts';
+import { newErrors } from './policy-errors.ts';
+import type { NewCommit } from './new-commits.ts';
+import { clearRefusedStops, reportPending, reportRefusedStop } from './report-pending.ts';
 import { rootAtTip, rootKeysFor } from './root-proposal.ts';
 
 /** A signed commit that carries `Stella-Change`, and the change that it speaks of. */
@@ -34,20 +31,15 @@ export type SeenTip = { readonly commit: CommitId; readonly observedAt: string }
 const TRAILER = Buffer.from('Stella-Change: ');
 
 /**
- * Commits after `from` with the trailer, each with the protected documents that it changed itself.
- * @param tips recorded after `from`, oldest first; the last is the pass's. A commit is observed with the first that reaches it.
+ * Those of `commits` with the trailer, each with the protected documents that it changed itself.
+ * @param tips that brought these commits, oldest first; the last is the pass's. A commit is observed with the first that reaches it.
  */
-export async function findChangeCommits(pass: Pass, from: CommitId | null, tips: readonly SeenTip[]): Promise<readonly ChangeCommit[]> {
-  if (from === pass.tip) return [];
-  const start = from !== null && (pass.batch.state.lastRewrite === null || (await isHere(pass.reader, from))) ? from : null;
-  const entries = await pass.reader.log(start, pass.tip, limits.historyCommits);
-  const raw = await pass.reader.readCommits(entries.map((e) => e.commit));
+export async function findChangeCommits(pass: Pass, commits: readonly NewCommit[], tips: readonly SeenTip[]): Promise<readonly ChangeCommit[]> {
   const found: ChangeCommit[] = [];
-  for (const { commit, parents } of entries) {
-    const object = raw.get(commit);
-    if (object?.ok !== true || !Buffer.from(object.bytes).includes(TRAILER)) continue;
+  for (const { commit, parents, raw } of commits) {
+    if (!Buffer.from(raw).includes(TRAILER)) continue;
     // Whose signature it is, is asked when the change is tried: the key may come into force until then.
-    const parsed = parseCommit(object.bytes, pass.reader.objectFormat);
+    const parsed = parseCommit(raw, pass.reader.objectFormat);
     const isSigned = parsed.ok && parsed.commit.signature.state === 'present';
     const named = isSigned ? parseTrailers(parsed.commit.message).filter((t) => t.key === 'Stella-Change').map((t) => t.value) : [];
     // T26: a merge changes no protected document by its trailer; its parents speak for themselves.
@@ -58,7 +50,7 @@ export async function findChangeCommits(pass: Pass, from: CommitId | null, tips:
     const documents = new Map<DocumentKey, ChangeCommit['documents'][number]>();
     for (const { parsed } of before) for (const d of parsed?.documents ?? []) note(documents, d.document, null);
     for (const { parsed } of after) for (const d of parsed?.documents ?? []) note(documents, d.document, d.digest);
-    found.push({ commit, raw: object.bytes, observedAt: await firstSeen(pass, commit, tips), named, documents: [...documents.values()] });
+    found.push({ commit, raw, observedAt: await firstSeen(pass, commit, tips), named, documents: [...documents.values()] });
   }
   return found;
 }
@@ -85,20 +77,46 @@ type Proposal = { readonly digest: Digest; readonly changes: readonly ProtectedC
 /**
  * Puts in force what its quorum approved and the tip holds (T15), until nothing more is entitled. What stays pending becomes
  * a condition that names the digest to approve. Costs what is proposed, once more for each change that waited for another.
+ * Stops come first, so that whoever is suspended in this batch approves nothing in it (T24).
+ * @param offered documents that came with stops and that the tip need not hold
  */
-export async function applyChanges(pass: Pass, commits: readonly ChangeCommit[]): Promise<void> {
+export async function applyChanges(pass: Pass, commits: readonly ChangeCommit[], offered: Offered): Promise<void> {
   const observed = await observedProposals(pass);
   const raw = new Map(commits.map((c) => [digestOfBytes(c.raw), c.raw]));
   const refused = new Map<Digest, string>();
   for (let applied = true; applied; ) {
-    applied = false;
+    applied = applyStops(pass, () => proposalsIn(pass, commits, observed), { offered, raw }, refused);
     for (const proposal of proposalsIn(pass, commits, observed)) {
       const fault = await tryChange(pass, proposal, raw);
       if (fault === null) applied = true;
-      else refused.set(proposal.digest, fault);
+      // Where a stop was meant, what kept it from being one says more.
+      else if (!refused.has(proposal.digest)) refused.set(proposal.digest, fault);
     }
   }
   reportPending(pass, refused);
+}
+
+/** Only what stops: while the target branch stands still nothing else changes (T24, T25). */
+export async function applyStopsAlone(pass: Pass, offered: Offered): Promise<void> {
+  const observed = await observedProposals(pass);
+  const refused = new Map<Digest, string>();
+  while (applyStops(pass, () => proposalsIn(pass, [], observed), { offered, raw: new Map() }, refused));
+  reportPending(pass, refused);
+}
+
+/** @returns whether one came into force */
+function applyStops(pass: Pass, proposals: () => readonly Proposal[], sources: Parameters<typeof tryStop>[2], refused: Map<Digest, string>): boolean {
+  let applied = false;
+  for (const proposal of proposals()) {
+    const result = tryStop(pass, proposal, sources);
+    if (result.status === 'in-force') applied = true;
+    if (result.status !== 'refused') continue;
+    refused.set(proposal.digest, result.message);
+    // What the tip holds may come into force by its quorum, and is reported as what is pending.
+    if (tipFault(pass.loaded.state, proposal.changes) !== null) reportRefusedStop(pass, proposal.digest, result.message);
+  }
+  clearRefusedStops(pass, proposals().map(({ digest }) => digest));
+  return applied;
 }
 
 /** What approvals that lie in the log propose. */
@@ -215,20 +233,11 @@ function tipFault(tip: DesiredState, changes: readonly ProtectedChange[]): strin
 
 /** T10: a change that would make a configuration error does not come into force. */
 function policyFault(state: LogState, tip: DesiredState, changes: readonly ProtectedChange[]): string | null {
-  const after = new Map<DocumentKey, AnyDocument>();
-  for (const entry of state.inForce.values()) after.set(documentKey(entry.kind, entry.name), entry.document);
-  for (const { kind, name, to } of changes) {
+  const [fault] = newErrors(state, changes, ({ kind, name }) => {
     const found = findDocument(tip, kind, name);
-    if (to === null) after.delete(documentKey(kind, name));
-    else if (found.status === 'present') after.set(documentKey(kind, name), found.entry.document as unknown as AnyDocument);
-  }
-  const before = errorsIn([...state.inForce.values()].map((e) => e.document));
-  const found = errorsIn([...after.values()]).filter((d) => !before.some((b) => b.code === d.code && b.subject === d.subject && b.message === d.message));
-  return found[0] === undefined ? null : `${found[0].subject ?? ''}: ${found[0].message}`;
-}
-
-function errorsIn(documents: readonly AnyDocument[]): readonly Diagnostic[] {
-  return checkPolicy(lookupOf(documents.map(unplaced)), { keyIdentities, canFillRoles }).filter((d) => d.severity === 'error');
+    return found.status === 'present' ? (found.entry.document as unknown as AnyDocument) : null;
+  });
+  return fault === undefined ? null : `${fault.subject ?? ''}: ${fault.message}`;
 }
 
 function preimageAtTip(tip: DesiredState, change: ProtectedChange): Uint8Array {
@@ -252,9 +261,10 @@ async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Pro
     const key = documentKey(kind, name);
     const from = batch.state.inForce.get(key)?.tip ?? batch.state.genesisTip;
     const isRewritten = batch.state.lastRewrite !== null;
-    const touching = isRewritten ? await pass.touching.findDocumentAcross(from, pass.tip, key) : await pass.touching.findDocument(from, pass.tip, key);
+    const find = (to: CommitId): Promise<readonly Pick<TouchingCommit, 'commit' | 'raw'>[]> => (isRewritten ? pass.touching.findDocumentAcross(from, to, key) : pass.touching.findDocument(from, to, key));
+    const touching = [...(await find(pass.tip)), ...(pass.candidate === undefined ? [] : await find(pass.candidate.commit))];
     // T25: what a rewrite brought back without any commit, nobody signed.
-    if (touching.length === 0) unknown += 1;
+    if (touching.length === 0 && isRewritten) unknown += 1;
     for (const { commit, raw } of touching) {
       const verified = verifyCommit(raw, pass.reader.objectFormat, commit, ring);
       const holder = verified.signed ? ring.get(verified.signer.fingerprint) : undefined;

@@ -6,6 +6,7 @@ import { buildDecisionInput, type BuiltInput } from '../core/decision/build-inpu
 import { decide } from '../core/decision/decide.ts';
 import { whatIsDue } from '../core/decision/extension.ts';
 import { isTouched } from '../core/desired/rewrite-reach.ts';
+import { brokenGlass } from '../core/decision/mode.ts';
 import { explainDecision } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
@@ -17,6 +18,7 @@ import { stickerFor } from './decision-sticker.ts';
 import { extensionArtifacts, recordExtension } from './extend-subjects.ts';
 import { isAbout, isRunNews, rejudge } from './open-run.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
+import { reportDebts } from './settle-reviews.ts';
 import { gatherMaterial, type Planned, type PlanningWorld, type Subject } from './planning.ts';
 
 /** A decision, and what it was made from. */
@@ -35,6 +37,7 @@ async function decideSubject(pass: Pass, s: Subject): Promise<void> {
   const entry = pass.loaded.state.usable.Promotion.get(documentKey('Promotion', `${s.environment}/${s.application}`));
   const promotion = (entry?.document ?? null) as unknown as DocumentOf<'Promotion'> | null;
   await loadArtifacts(pass, s);
+  reportDebts(pass, s);
   const judged = await judgeOpenRun(pass, s);
   await endReplaced(pass, s, promotion);
   if (promotion === null) {
@@ -133,7 +136,7 @@ function record(pass: Pass, s: Subject, planned: Planned, built: BuiltInput, dec
       releaseSpec: input.operation === 'promote' ? (entry?.releaseSpec ?? null) : null, intents: built.requesters.intents, approvals: built.candidates, extends: null,
       commits: material.commits.map(({ commit, raw, touched }) => ({ commit, artifact: batch.artifact(raw), touched })),
     },
-    strangers: 0, decision, artifacts: decision.outcome === 'allow' ? allowArtifacts(pass, planned, input, decision) : [],
+    strangers: 0, decision, breakGlass: brokenGlass(input, decision), artifacts: decision.outcome === 'allow' ? allowArtifacts(pass, planned, input, decision) : [],
   };
   batch.add({ type: 'promotion-decision', predicate });
 }

@@ -6,7 +6,7 @@ import type { AgentHub } from '../ports/agent-hub.ts';
 import type { JobContext, JobHandler, JobQueue } from '../ports/jobs.ts';
 import type { Run, RunStore } from '../ports/run-store.ts';
 import type { BundleSources } from './build-bundle.ts';
-import { identityIn } from './run-dispatch.ts';
+import { identityIn, isSuspendedIn } from './run-dispatch.ts';
 import type { FinishedRun } from './run-outcome.ts';
 import { Pause } from './run-pause.ts';
 import { RunPerformer, WAIT_JOB, type PerformerWorld, type RunProgress } from './run-performer.ts';
@@ -52,6 +52,7 @@ export class RunExecutor {
     this.#performerWorld = {
       hub: world.hub, runs: world.runs, jobs: world.jobs, now: world.now, sources: { changes: world.changes, artifacts: world.artifacts, envelope: world.envelope },
       identityOf: (agent) => (this.#state === null ? null : identityIn(this.#state, agent)),
+      isSuspended: (agent) => this.#state !== null && isSuspendedIn(this.#state, agent),
       onFinished: (finished) => world.onFinished?.(finished),
       onRenewal: (subject) => world.onRenewal?.(subject),
       onProgress: (progress) => world.onProgress?.(progress),
@@ -132,7 +133,7 @@ export class RunExecutor {
     const performer = known ?? (await this.#take(app));
     this.#performers.set(subject, performer);
     if (openRun.fallen) void performer.stop('the allow has fallen'); // T23
-    if (openRun.decision.digest !== performer.run.decision.digest) void performer.renew(openRun.decision, openRun.notAfter);
+    if (openRun.decision.digest !== performer.run.decision.digest) void performer.renew(openRun.decision, openRun);
     if (known === undefined) void performer.start();
   }
 
@@ -149,9 +150,9 @@ export class RunExecutor {
 
   async #create(app: OpenApp): Promise<Run> {
     const { environment, application, openRun } = app;
-    const { operation, promotionDigest, generation, decision, notAfter } = openRun;
+    const { operation, promotionDigest, generation, decision, notAfter, rollbackUntil } = openRun;
     const plan = await this.#plan(openRun);
-    const state = startRun({ plan, promotionDigest, generation, decision: decision.digest, decidedSeq: decision.seq, notAfter, replaces: operation === 'extend' ? null : app.lock, tries: triesBefore(app) });
+    const state = startRun({ plan, promotionDigest, generation, decision: decision.digest, decidedSeq: decision.seq, notAfter, rollbackUntil, replaces: operation === 'extend' ? null : app.lock, tries: triesBefore(app) });
     const openedAt = this.#world.now().toISOString();
     const wanted = { environment, application, operation, promotionDigest, generation, extension: extensionOf(openRun), decision, state: state as unknown as JsonObject, openedAt };
     const created = await this.#world.runs.createRun(wanted);

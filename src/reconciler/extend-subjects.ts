@@ -30,7 +30,7 @@ export function recordExtension(pass: Pass, s: Subject, extension: Extension): v
     environment: s.environment, application: s.application, operation: 'extend', release: input.release, attempt: input.attempt, lock: input.lock, runs: input.runs,
     requestedAt: lastDecision?.promotion === input.promotion ? lastDecision.requestedAt : input.asOf, decidedAt: input.asOf, input: json(input), relevant: built.relevant,
     sources: { ...standing.sources, ended: null, problems: input.problems, plan: json(plan), approvals: built.candidates, extends: standing.input },
-    strangers: 0, decision, artifacts: decision.outcome === 'allow' ? allowArtifacts(pass, extension) : [],
+    strangers: 0, decision, breakGlass: null, artifacts: decision.outcome === 'allow' ? allowArtifacts(pass, extension) : [],
   };
   batch.add({ type: 'promotion-decision', predicate });
 }

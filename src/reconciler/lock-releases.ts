@@ -43,7 +43,7 @@ async function lockRelease(pass: Pass, release: DocumentOf<'Release'>): Promise<
   }
   const wanted = wantedBy(batch.state, release);
   if (!wanted.ok) return { reason: 'LockFailed', message: wanted.detail };
-  const { files, faults } = await readFiles(pass.reader, pass.tip, wanted.files);
+  const { files, faults } = await readFiles(pass.reader, pass.tip, wanted.files, pass.candidate?.files);
   if (faults[0] !== undefined) return { reason: 'LockFailed', message: faults[0] };
   const lockWith = (digests: ReadonlyMap<string, Digest>): Lock => makeLock({
     logId: batch.state.logId, release, application: wanted.application, files: files.map(({ path, digest, mode }) => ({ path, digest, mode })),

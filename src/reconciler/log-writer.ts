@@ -116,6 +116,8 @@ function describe(record: LogBatch['records'][number]['record']): string {
       return `promotion-decision ${record.predicate.environment}/${record.predicate.application} ${record.predicate.decision.outcome}`;
     case 'deployment-outcome':
       return `deployment-outcome ${record.predicate.environment}/${record.predicate.application} ${record.predicate.result}`;
+    case 'review':
+      return `review ${record.predicate.environment}/${record.predicate.application}`;
     case 'anchor':
       return `anchor ${record.predicate.rewrite.from.slice(0, 12)}..${record.predicate.rewrite.to.slice(0, 12)}`;
   }

@@ -5,6 +5,7 @@ import type { DigestResolver } from '../ports/digest-resolver.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader } from '../ports/git-reader.ts';
 import type { ArtifactCache } from './artifact-cache.ts';
+import type { Candidate } from './candidate.ts';
 import type { Conditions } from './conditions.ts';
 import type { Loaded } from './declarations.ts';
 import type { LogBatch } from './log-batch.ts';
@@ -19,6 +20,8 @@ export type Pass = {
   readonly tip: CommitId;
   readonly targetRef: string;
   readonly loaded: Loaded;
+  /** In a rehearsal: a commit whose files lie over those of the tip (T18). A server plans what is merged. */
+  readonly candidate?: Candidate;
   readonly batch: LogBatch;
   readonly reader: GitReader;
   readonly parser: DocumentParser;

@@ -85,7 +85,7 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
   if (lock !== null && world.evidenceTip !== null) await world.artifacts.load(world.evidenceTip, composeFile(lock));
   const canPlan = operation === 'remove' || lock !== null;
   const plan = canPlan ? makePlan({
-    state, ...s, operation, lock: operation === 'remove' ? null : lock, configuration: operation === 'remove' ? null : configuration, override: shipped.files[0] ?? null,
+    state, ...s, operation, breakGlass: promotion.spec.breakGlass ?? null, lock: operation === 'remove' ? null : lock, configuration: operation === 'remove' ? null : configuration, override: shipped.files[0] ?? null,
     file: world.lookup, parseCompose: (bytes) => world.parser.parseCompose(bytes),
   }) : null;
   if (plan !== null && !plan.ok) problems.push({ code: plan.code, detail: shipped.faults[0] ?? plan.detail });

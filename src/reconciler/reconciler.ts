@@ -16,7 +16,8 @@ import type { GitRemote } from '../ports/git-remote.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Signers } from '../ports/signing.ts';
 import { Agenda } from './agenda.ts';
-import { applyChanges, findChangeCommits, type ChangeCommit, type SeenTip } from './apply-changes.ts';
+import { applyChanges, applyStopsAlone, findChangeCommits, type ChangeCommit, type SeenTip } from './apply-changes.ts';
+import { isSettled, readStopBranches, STOP_BRANCHES, type Offered, type StopBranch } from './apply-stops.ts';
 import { ArtifactCache } from './artifact-cache.ts';
 import { BarrenBranches } from './barren-branches.ts';
 import { Conditions, type ConditionReason } from './conditions.ts';
@@ -28,6 +29,7 @@ import { lockReleases, pollTags } from './lock-releases.ts';
 import type { LogBatch } from './log-batch.ts';
 import { regressionOf, type LogMemory } from './log-memory.ts';
 import { LogWriter } from './log-writer.ts';
+import { approvalsInCommits, readNewCommits, type NewCommit } from './new-commits.ts';
 import { LogMirror, mirrorRecord } from './mirror-log.ts';
 import { APPROVAL_BRANCHES, approvalsOnTip, observeApprovals, readApprovalBranches, type ApprovalBranch } from './observe-approvals.ts';
 import type { Pass, ResolveRegistry } from './pass.ts';
@@ -35,6 +37,7 @@ import { acceptRewrite, findRewound, isHere, reachOf, rewoundMessage, untouchedR
 import { evidenceCommitKeys } from './own-keys.ts';
 import { readEvidence, type RecordStep } from './read-evidence.ts';
 import { equivocationAt } from './root-proposal.ts';
+import { settleReviews } from './settle-reviews.ts';
 import { TouchingCommits } from './touching-commits.ts';
 
 export type ReconcilerParts = {
@@ -83,6 +86,7 @@ type ChangeCommits = { readonly upTo: CommitId; readonly found: readonly ChangeC
 const TARGET = 'refs/stella/target';
 const EVIDENCE = 'refs/stella/evidence';
 const BRANCHES = 'refs/stella/approvals/';
+const STOPS = 'refs/stella/stops/';
 
 /**
  * Reconciles one repository: fetch, verify, load, resolve, decide, record, execute, record (DESIGN §2). One pass at a time;
@@ -100,6 +104,7 @@ export class Reconciler {
   #loaded: Loaded | null = null;
   #changeCommits: ChangeCommits | null = null;
   readonly #barren = new BarrenBranches();
+  readonly #barrenStops = new BarrenBranches();
   /** Tips that the log had recorded when it was read. */
   #recordedTips: readonly SeenTip[] = [];
   #tagsPolledAt = 0;
@@ -167,9 +172,10 @@ export class Reconciler {
     const loaded = await this.#load(writer, tip, rewound);
     const frozen = rewound === null ? null : { ...rewound, reach: await reachOf(this.#parts, writer.state, loaded.state, rewound.rewrite) };
     const branches = await this.#approvalBranches(writer);
+    const stops = await this.#stopBranches(writer);
     const batch = writer.begin({ commit: tip, at: this.#parts.now() });
     const pass = this.#passOf(writer, batch, loaded, { tip, frozen });
-    const { again, changeCommits } = await this.#runSteps(pass, branches);
+    const { again, changeCommits } = await this.#runSteps(pass, branches, stops);
     const missing = frozen === null ? null : await acceptRewrite(pass, frozen);
     await this.#publish(writer, batch);
     // What was not pushed was not observed: its time would not be that of the record.
@@ -178,7 +184,7 @@ export class Reconciler {
     this.#agenda.schedule(writer.state, this.#agenda.subjects);
     this.#agenda.done({ releases: again });
     await this.#follow(writer, loaded);
-    await this.#removeHarvested(branches, writer.state);
+    await this.#removeHarvested(branches, stops, writer.state);
     return frozen === null || missing === null ? null : rewoundMessage(frozen, missing);
   }
 
@@ -193,18 +199,22 @@ export class Reconciler {
     return missing === null ? null : rewoundMessage(frozen, missing);
   }
 
-  async #runSteps(pass: Pass, branches: readonly ApprovalBranch[]): Promise<{ readonly again: readonly DocumentKey[]; readonly changeCommits: ChangeCommits | null }> {
+  async #runSteps(pass: Pass, branches: readonly ApprovalBranch[], stops: readonly StopBranch[]): Promise<{ readonly again: readonly DocumentKey[]; readonly changeCommits: ChangeCommits | null }> {
     const { batch, tip, targetRef, conditions } = pass;
     if (batch.state.tip?.commit !== tip) batch.add({ type: 'observation', predicate: { type: 'tip', ref: targetRef, commit: tip } });
-    const documents = [...approvalsOnTip(pass), ...branches.flatMap((b) => b.documents)];
+    // T25: while nobody can tell what a rewrite means for the rules, no rule changes and nothing is locked.
+    const stands = pass.frozen?.reach.everything != null;
+    const commits = stands ? [] : await readNewCommits(pass, this.#changeCommits === null ? batch.state.genesisTip : this.#changeCommits.upTo);
+    const documents = [...approvalsOnTip(pass), ...(await approvalsInCommits(pass, commits)), ...[...branches, ...stops].flatMap((b) => b.documents)];
+    const offered = new Map(stops.flatMap((b) => [...b.offered]));
     const seen = batch.records.length;
     this.#strangers += observeApprovals(pass, documents);
     this.#note(batch, seen);
-    // T25: while nobody can tell what a rewrite means for the rules, no rule changes and nothing is locked.
-    const stands = pass.frozen?.reach.everything != null;
-    const changeCommits = stands ? this.#changeCommits : await this.#judgeChanges(pass);
+    if (stands && (this.#agenda.policy || offered.size > 0)) await applyStopsAlone(pass, offered);
+    const changeCommits = stands ? this.#changeCommits : await this.#judgeChanges(pass, commits, offered);
     const again = stands ? [...this.#agenda.releases] : await lockReleases(pass, untouchedReleases(this.#agenda.releases, pass.frozen));
     if (pass.pollTags && !stands) await pollTags(pass);
+    await settleReviews(pass);
     this.#note(batch, seen);
     this.#agenda.addDue(parseInstant(batch.asOf) ?? 0);
     for (const subject of this.#parts.executor?.needsRenewal() ?? []) this.#agenda.subjects.add(subject);
@@ -217,13 +227,13 @@ export class Reconciler {
     for (const { record } of batch.records.slice(from)) this.#agenda.addRecord(record);
   }
 
-  async #judgeChanges(pass: Pass): Promise<ChangeCommits> {
+  async #judgeChanges(pass: Pass, commits: readonly NewCommit[], offered: Offered): Promise<ChangeCommits> {
     const { state, asOf } = pass.batch;
     const known = this.#changeCommits;
     const tip: SeenTip = { commit: pass.tip, observedAt: state.tip?.observedAt ?? asOf };
-    const added = await findChangeCommits(pass, known === null ? state.genesisTip : known.upTo, known === null ? [...this.#recordedTips, tip] : [tip]);
+    const added = await findChangeCommits(pass, commits, known === null ? [...this.#recordedTips, tip] : [tip]);
     const found = [...(known?.found ?? []), ...added];
-    if (this.#agenda.policy || added.length > 0) await applyChanges(pass, found);
+    if (this.#agenda.policy || added.length > 0 || offered.size > 0) await applyChanges(pass, found, offered);
     return { upTo: pass.tip, found };
   }
 
@@ -240,7 +250,7 @@ export class Reconciler {
   /** Fetches target and approval branches, and looks whether the evidence branch is where we left it. */
   async #fetch(): Promise<CommitId> {
     const { remote, reader, targetRef, evidence } = this.#parts;
-    const refspecs = [`+${targetRef}:${TARGET}`, `+${APPROVAL_BRANCHES}*:${BRANCHES}*`];
+    const refspecs = [`+${targetRef}:${TARGET}`, `+${APPROVAL_BRANCHES}*:${BRANCHES}*`, `+${STOP_BRANCHES}*:${STOPS}*`];
     const expected = this.#writer === null || this.#writer.isUnsure ? undefined : this.#writer.tip;
     // Where one remote has both, the evidence branch comes along and is not asked for once more. Without it git fetches nothing at all.
     const isShared = evidence.remote === remote && typeof expected === 'string';
@@ -366,6 +376,15 @@ export class Reconciler {
     return fresh.length === 0 ? [] : readApprovalBranches(reader, parser, fresh);
   }
 
+  /** Stops may wait for whatever is in force: for a role, or for the place that they stop. */
+  async #stopBranches(writer: LogWriter): Promise<readonly StopBranch[]> {
+    const { reader, parser } = this.#parts;
+    const refs = await reader.listRefs(STOPS);
+    const branches = refs.map((r) => ({ ref: STOP_BRANCHES + r.name.slice(STOPS.length), commit: r.id as CommitId }));
+    const fresh = this.#barrenStops.worthReading(branches, Object.values(writer.state.inForceDigests).join(' '));
+    return fresh.length === 0 ? [] : readStopBranches(reader, parser, fresh);
+  }
+
   async #recordOutcomes(writer: LogWriter): Promise<void> {
     const finished = this.#parts.executor?.takeFinished() ?? [];
     const tip = writer.state.tip?.commit;
@@ -400,13 +419,18 @@ export class Reconciler {
     await this.#parts.executor?.sync(writer.state);
   }
 
-  /** A branch whose approvals are all in the log has done its work. */
-  async #removeHarvested(branches: readonly ApprovalBranch[], state: LogState): Promise<void> {
-    if (branches.length === 0) return;
+  /** A branch whose approvals are all in the log has done its work; one with stops, once they are in force or can never be. */
+  async #removeHarvested(branches: readonly ApprovalBranch[], stops: readonly StopBranch[], state: LogState): Promise<void> {
+    if (branches.length === 0 && stops.length === 0) return;
     const archived = new Set([...state.approvals.values()].map((a) => a.document));
     for (const { ref, commit, documents } of branches) {
       if (documents.length > 0 && documents.every((d) => archived.has(documentDigest(d)))) await this.#parts.remote.deleteRef(ref, commit);
       else this.#barren.add({ ref, commit });
+    }
+    for (const stop of stops) {
+      const isHarvested = stop.documents.length > 0 && stop.documents.every((d) => archived.has(documentDigest(d)));
+      if (isHarvested && isSettled(state, stop)) await this.#parts.remote.deleteRef(stop.ref, stop.commit);
+      else this.#barrenStops.add(stop);
     }
   }
 }

@@ -21,6 +21,8 @@ export type DispatchWorld = {
   readonly now: () => Date;
   /** SPKI DER of the agent's identity key in force; null when the agent is not in force. */
   readonly identityOf: (agent: string) => Uint8Array | null;
+  /** T24: a suspended agent gets no orders. */
+  readonly isSuspended: (agent: string) => boolean;
   /** Told what keeps an order from being sent; it is tried again. */
   readonly onInterrupted: (cause: unknown) => void;
 };
@@ -49,6 +51,11 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** The order that a command stands for. Its digest is the idempotency key: the same command is the same order. */
 export function orderOf(command: Dispatch['command'], operation: Operation): Order {
   return { type: 'stella/order/v1', decision: command.decision, operation: command.operation === 'deploy' ? operation : command.operation, target: command.target, try: command.try };
+}
+
+/** Whether a stop of this agent is in force (T24). */
+export function isSuspendedIn(state: LogState, agent: string): boolean {
+  return inForceOf(state, 'Agent', agent)?.spec.suspended !== undefined;
 }
 
 /** SPKI DER of an agent's identity key by the documents in force; null for no agent, or a key that cannot be read (T12). */
@@ -117,6 +124,7 @@ export async function dispatchOrder(world: DispatchWorld, d: Dispatch): Promise<
       if (leash.withdrawn.aborted) return { type: 'withdrawn', at: world.now().toISOString(), target: d.command.target, try: d.command.try };
       const stored = d.resumed ? await storedReceipt(world, d.run, digest) : null;
       if (stored !== null) return receive(world, d, digest, stored);
+      if (world.isSuspended(d.command.agent)) return errored(world, d, 'AgentSuspended', `agent ${d.command.agent} is suspended, so it gets no orders`, mayHaveBegun);
       const built = await buildBundle(order, d.allow, world.sources);
       if (!built.ok) return errored(world, d, built.code, built.message, mayHaveBegun);
       await world.runs.recordOrder({ run: d.run, digest, order, agent: d.command.agent, sentAt: world.now().toISOString() });

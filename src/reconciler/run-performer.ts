@@ -86,9 +86,9 @@ export class RunPerformer {
     return this.#feed({ type: 'stop', at: this.#at(), reason });
   }
 
-  renew(allow: Allow, notAfter: string): Promise<void> {
+  renew(allow: Allow, until: { readonly notAfter: string; readonly rollbackUntil: string }): Promise<void> {
     this.#allows.set(allow.digest, allow.seq);
-    return this.#feed({ type: 'renewed', at: this.#at(), decision: allow.digest, seq: allow.seq, notAfter });
+    return this.#feed({ type: 'renewed', at: this.#at(), decision: allow.digest, seq: allow.seq, notAfter: until.notAfter, rollbackUntil: until.rollbackUntil });
   }
 
   waitOver(wait: { readonly target: string; readonly try: number; readonly until: string }): Promise<void> {

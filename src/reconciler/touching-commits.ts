@@ -64,6 +64,15 @@ export class TouchingCommits {
     return this.#walk(from, to, (touch) => (touch.keys.has(key) ? ['promotion'] : []));
   }
 
+  /** Every commit after `from` with the documents and paths that it changed itself, oldest first. */
+  async all(from: CommitId | null, to: CommitId): Promise<readonly (Touch & Pick<TouchingCommit, 'commit' | 'raw'>)[]> {
+    const found = await this.#walk(from, to, () => ['promotion']);
+    return Promise.all(found.map(async ({ commit, raw }) => {
+      const touch = this.#touches.get(commit);
+      return { commit, raw, keys: touch?.keys ?? new Set<DocumentKey>(), paths: touch?.paths ?? new Set<string>() };
+    }));
+  }
+
   async #walk(from: CommitId | null, to: CommitId, parts: (touch: Touch) => TouchingCommit['touched']): Promise<readonly TouchingCommit[]> {
     if (from === to) return [];
     const entries = await this.#reader.log(from, to, limits.requesterCommits);

@@ -20,7 +20,8 @@ export function largeDecisionInput(): DecisionInput {
   return {
     type: 'stella/decision-input/v1', rules: 1, logId: digest, tenant: 'acme', environment: 'prod', application: 'shop', operation: 'promote',
     release: '1.4.0', attempt: 1, promotion: digest, ended: null, lock: digest, plan: digest, runs: digest, promotionDigest: digest, problems: [],
-    state: { generation: 7, lock: digest, runs: digest, clean: true, otherRunOpen: null, closed: false },
+    mode: 'standard', breakGlass: null, debts: [], fallBackSeconds: 86_400,
+    state: { generation: 7, lock: digest, runs: digest, clean: true, otherRunOpen: null, previous: null, closed: false },
     clauses: Array.from({ length: CLAUSES }, (_, i) => clauseNumber(i)),
     approvers: names.map((principal, i) => ({ principal, roles: [roleOf(i), roleOf(i + 1)].sort() })),
     requesters: { people: names.slice(0, 10), unknown: 0 },

@@ -137,7 +137,7 @@ describe('an order', () => {
 
   it('whose bundle holds another order, or nothing that can be read, or which nobody pinned a genesis for, is refused', async () => {
     const prove = orderProver('anna', openPgp);
-    const nothing = { genesis: null, protectedChange: null, generations: new Map() };
+    const nothing = { genesis: null, protectedChange: null, generations: new Map(), ran: new Map() };
     const order = orderFor({ target: 'web-1', generation: 1 });
     expect(prove(order, nothing, new Date())).toMatchObject({ ok: false, code: 'GenesisNotPinned' });
     const pinned = { ...nothing, genesis: digestOfBytes('genesis') };

@@ -23,7 +23,7 @@ const full: { readonly [K in Kind]: readonly Required<SpecOf[K]>[] | readonly Sp
       version: 1, previous: null, id: 'a'.repeat(64), tenant: 'acme', documents: digest, keys: [{ principal: 'a', key }], threshold: 1,
       services: [{ role: 'decisions', name: 'd', publicKey: pem }, { role: 'agent-ca', name: 'c', publicKey: pem }, { role: 'evidence-commits', name: 'e', publicKey: key }],
       quorums: { default: quorum, create: { people: 1 }, kinds: { Target: quorum } }, proposerCounts: false, stop: { roles: ['stop'] },
-      minimums: { environments: [{ name: '*', ...rule }], targets: [{ name: 'x', ...rule }] },
+      minimums: { environments: [{ name: '*', ...rule }], targets: [{ name: 'x', ...rule }], breakGlass: rule },
     },
   ] satisfies Required<SpecOf['TrustRoot']>[],
   Principal: [
@@ -43,11 +43,12 @@ const full: { readonly [K in Kind]: readonly Required<SpecOf[K]>[] | readonly Sp
   Release: [
     { components: { a: { tag: 'v1.0_x', digest }, b: { digest } }, source: { repository: 'x', commit: 'a'.repeat(40), branch: 'main', build: '7' }, displayName: 'x', metadata: { 'a/b': 'c' }, deprecated: { reason: 'old' } },
   ] satisfies Required<SpecOf['Release']>[],
-  Environment: [{ order: 0, from: [{ environment: 'dev', soakSeconds: 60 }], approvals: rule, workflow: 'w', allowSeconds: 60 }] satisfies Required<SpecOf['Environment']>[],
-  Promotion: [{ release: '1.4.0', attempt: 2, state: 'present' }, { state: 'absent', attempt: 1 }],
+  Environment: [{ order: 0, from: [{ environment: 'dev', soakSeconds: 60 }], approvals: rule, workflow: 'w', allowSeconds: 60, rollback: { ...rule, withinSeconds: 60 }, breakGlass: { ...rule, skip: ['approvals', 'source'], withinSeconds: 60, review: quorum }, fallBackSeconds: 60 }] satisfies Required<SpecOf['Environment']>[],
+  Promotion: [{ release: '1.4.0', attempt: 2, state: 'present', breakGlass: { skip: ['source'], reason: 'x', expires: '2031-01-01T00:00:00Z' } }, { state: 'absent', attempt: 1 }],
   Approval: [
     { type: 'promotion', digest, action: 'approve', environment: 'e', application: 'a', release: '1', components: { a: digest }, digestsChecked: true, comment: 'ok', expires: '2031-01-01T00:00:00Z', nonce: 'a'.repeat(32) },
     { type: 'change', digest, action: 'reject', changes: [{ kind: 'Target', name: 'x', count: 0, from: null, to: digest }], nonce: 'a'.repeat(32) },
+    { type: 'review', digest, action: 'approve', environment: 'e', application: 'a', nonce: 'a'.repeat(32) },
     { type: 'rewrite', digest, action: 'approve', rewrite: { ref: 'refs/heads/main', from: 'a'.repeat(40) as never, to: 'b'.repeat(40) as never }, nonce: 'a'.repeat(32) },
   ],
   Target: [

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { openSchemas } from '../../src/adapters/schema/open-schemas.ts';
 import type { Decision } from '../../src/core/decision/types.ts';
-import { PREDICATE_TYPES, type AnchorPredicate, type DeploymentOutcomePredicate, type Observation, type PromotionDecisionPredicate, type ProtectedChangePredicate, type RecordHeader, type ReleaseLockPredicate } from '../../src/core/evidence/records.ts';
+import { PREDICATE_TYPES, type AnchorPredicate, type DeploymentOutcomePredicate, type Observation, type PromotionDecisionPredicate, type ProtectedChangePredicate, type RecordHeader, type ReleaseLockPredicate, type ReviewPredicate } from '../../src/core/evidence/records.ts';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
 import type { Lock } from '../../src/core/model/preimages.ts';
@@ -39,7 +39,7 @@ const decisions: readonly PromotionDecisionPredicate[] = [
       promotionDocument: d, promotion: d, ended: null, problems: [{ code: 'LockMissing', detail: 'x' }], plan: null, configuration: null, releaseSpec: d, intents: [d], approvals: [d], extends: null,
       commits: [{ commit, artifact: d, touched: ['promotion', 'release', 'configuration'] }],
     },
-    strangers: 0, decision: vector<Decision>('decision'), artifacts: [{ name: 'stella.version.json', digest: d }],
+    strangers: 0, decision: vector<Decision>('decision'), breakGlass: { skip: ['approvals'], reason: 'x', expires: at, participants: ['bob'] }, artifacts: [{ name: 'stella.version.json', digest: d }],
   },
 ];
 const outcomes: readonly DeploymentOutcomePredicate[] = [
@@ -51,7 +51,8 @@ const outcomes: readonly DeploymentOutcomePredicate[] = [
 const anchors: readonly AnchorPredicate[] = [
   { basis: 'rewrite', rewrite: { ref: 'refs/heads/main', from: commit, to: commit }, digest: d, approvals: [{ principal: 'bob', document: d, artifact: d, observedAt: at }] },
 ];
-const samples = { header: [header], observation: observations, 'protected-change': changes, 'release-lock': locks, 'promotion-decision': decisions, 'deployment-outcome': outcomes, anchor: anchors } as const;
+const reviews: readonly ReviewPredicate[] = [{ environment: 'prod', application: 'shop', promotionDigest: d, approvals: [{ principal: 'bob', document: d, artifact: d, observedAt: at }] }];
+const samples = { header: [header], observation: observations, 'protected-change': changes, 'release-lock': locks, 'promotion-decision': decisions, 'deployment-outcome': outcomes, anchor: anchors, review: reviews } as const;
 
 describe.each(['header', ...PREDICATE_TYPES] as const)('the schema of the record %s', (type) => {
   it('takes what the type takes', () => {

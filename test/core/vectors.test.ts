@@ -7,7 +7,7 @@ import { canonicalText, parseCanonicalJson } from '../../src/core/model/canonica
 import { digestOf, digestOfBytes, type Preimage } from '../../src/core/model/digest.ts';
 import { documentDigest, documentPreimage, type AnyDocument } from '../../src/core/model/documents.ts';
 import {
-  changeDigest, genesisDocumentsDigest, inForceDigest, intentDigest, intentPreimage, lockOf, preimageDigest, releaseSpecDigest, snapshotOf, type Lock,
+  changeDigest, genesisDocumentsDigest, inForceDigest, intentDigest, intentPreimage, lockOf, preimageDigest, releaseSpecDigest, rewriteDigest, snapshotOf, type Lock,
 } from '../../src/core/model/preimages.ts';
 
 type Case = { readonly name: string; readonly preimage: Preimage; readonly canonical: string; readonly digest: string; readonly input?: unknown };
@@ -24,6 +24,7 @@ const functions: Partial<Record<PreimageWord, (input: never) => string>> = {
   intent: (input: never) => intentDigest(input),
   change: (input: { logId: never; changes: never }) => changeDigest(input.logId, input.changes),
   relevant: (input: never) => relevantDigest(input),
+  rewrite: (input: { logId: never; rewrite: never }) => rewriteDigest(input.logId, input.rewrite),
 };
 
 function lockFrom(input: Parameters<typeof lockOf>[0] & { snapshotInput: { application: never; files: never } }): Lock {

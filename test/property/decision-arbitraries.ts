@@ -51,6 +51,12 @@ export const arbitraryFreeze: fc.Arbitrary<FreezeFact> = fc.record({
   excepts: fc.array(fc.tuple(arbitraryPerson, fc.nat(2)), { maxLength: 3 }).map((said) => said.map(([who, number]) => approval(who, { number }).document)),
 });
 
+const skips = ['approvals', 'source'] as const;
+export const arbitraryBreakGlass = fc.record({
+  skip: fc.subarray([...skips], { minLength: 1 }), reason: fc.constant('down'), expires: arbitraryInstant,
+  allowed: fc.option(fc.record({ skip: fc.subarray([...skips], { minLength: 1 }), withinSeconds: fc.constantFrom(1_800, 7_200) }), { freq: 5 }),
+});
+
 /** Inputs of which about a third are allowed, so that laws about losing an allow are really tried. */
 export const arbitraryInput: fc.Arbitrary<DecisionInput> = fc
   .record({
@@ -61,6 +67,8 @@ export const arbitraryInput: fc.Arbitrary<DecisionInput> = fc
     sources: fc.array(arbitrarySource, { maxLength: 2 }),
     freezes: fc.oneof({ weight: 7, arbitrary: fc.constant([]) }, { weight: 3, arbitrary: fc.array(arbitraryFreeze, { maxLength: 2 }) }),
     allowSeconds: fc.nat(7_200),
+    breakGlass: fc.oneof({ weight: 7, arbitrary: fc.constant(null) }, { weight: 3, arbitrary: arbitraryBreakGlass }),
+    debts: fc.oneof({ weight: 9, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.constant([digest('owed')]) }),
   })
   .map((more) => inputOf(more));
 
@@ -75,13 +83,17 @@ export const arbitraryWildInput: fc.Arbitrary<DecisionInput> = fc.record({
   operation: fc.constantFrom('promote', 'remove'), release: fc.option(wildText), attempt: wild, promotion: wildDigest,
   ended: fc.constantFrom(null, 'Superseded', 'Withdrawn'), lock: fc.option(wildDigest), plan: fc.option(wildDigest), runs: fc.option(wildDigest), promotionDigest: fc.option(wildDigest),
   problems: wildList(fc.record({ code: fc.constantFrom('LockMissing', 'PlanInvalid', 'NothingToRemove'), detail: wildText })),
-  state: fc.record({ generation: wild, lock: fc.option(wildDigest), runs: fc.option(wildDigest), clean: fc.boolean(), otherRunOpen: fc.option(wildDigest), closed: fc.boolean() }),
+  state: fc.record({ generation: wild, lock: fc.option(wildDigest), runs: fc.option(wildDigest), clean: fc.boolean(), otherRunOpen: fc.option(wildDigest), previous: fc.option(fc.record({ lock: wildDigest, runs: wildDigest, replacedAt: wildText })), closed: fc.boolean() }),
   clauses: wildList(
     fc.record({
       origin: fc.constantFrom('root', 'environment', 'target', 'application'), name: wildText, people: wild,
       roles: wildList(fc.record({ role: fc.oneof(wildText, fc.constant('qa')), count: wild })), authorNeverApproves: fc.boolean(), unknownRequester: fc.constantFrom('deny', 'one-more'),
     }),
   ),
+  mode: fc.constantFrom('standard', 'rollback', 'break-glass'), debts: wildList(wildDigest),
+  breakGlass: fc.option(fc.record({
+    skip: fc.subarray([...skips]), reason: wildText, expires: fc.oneof(wildText, arbitraryInstant), allowed: fc.option(fc.record({ skip: fc.subarray([...skips]), withinSeconds: wild })),
+  })),
   approvers: wildList(fc.record({ principal: fc.oneof(wildText, arbitraryPerson), roles: wildList(fc.oneof(wildText, fc.constant('qa'))) })),
   requesters: fc.record({ people: wildList(wildText), unknown: wild }),
   approvals: wildList(
@@ -102,7 +114,7 @@ export const arbitraryWildInput: fc.Arbitrary<DecisionInput> = fc.record({
     }),
   ),
   sources: wildList(fc.record({ environment: wildText, soakSeconds: wild, succeededAt: fc.option(fc.oneof(wildText, arbitraryInstant)) })),
-  allowSeconds: wild, asOf: fc.oneof(wildText, arbitraryInstant),
+  allowSeconds: wild, fallBackSeconds: wild, asOf: fc.oneof(wildText, arbitraryInstant),
 });
 
 /** The same input with every list in another order. */
@@ -112,6 +124,6 @@ export function shuffled(input: DecisionInput): fc.Arbitrary<DecisionInput> {
   const approvers = input.approvers.map((approver) => shuffle(approver.roles).map((order) => ({ ...approver, roles: order })));
   return fc.record({
     clauses: fc.tuple(...clauses).chain(shuffle), approvers: fc.tuple(...approvers).chain(shuffle), approvals: shuffle(input.approvals), freezes: shuffle(input.freezes),
-    sources: shuffle(input.sources), problems: shuffle(input.problems), people: shuffle(input.requesters.people),
+    sources: shuffle(input.sources), problems: shuffle(input.problems), debts: shuffle(input.debts), people: shuffle(input.requesters.people),
   }).map(({ people: requesters, ...lists }) => ({ ...input, ...lists, requesters: { people: requesters, unknown: input.requesters.unknown } }));
 }

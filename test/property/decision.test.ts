@@ -6,7 +6,7 @@ import type { DecisionInput } from '../../src/core/decision/types.ts';
 import { canonicalText } from '../../src/core/model/canonical-json.ts';
 import { formatInstant } from '../../src/core/model/instant.ts';
 import { approval, AS_OF } from '../core/decision/inputs.ts';
-import { arbitraryApproval, arbitraryClause, arbitraryInput, arbitraryPerson, arbitraryWildInput, shuffled } from './decision-arbitraries.ts';
+import { arbitraryApproval, arbitraryBreakGlass, arbitraryClause, arbitraryInput, arbitraryPerson, arbitraryWildInput, shuffled } from './decision-arbitraries.ts';
 
 const rank = { refuse: 0, pending: 1, allow: 2 } as const;
 /** Whether `after` is at least as far from an allow as `before`. */
@@ -41,6 +41,21 @@ describe('decide', () => {
         const index = input.approvals.length === 0 ? -1 : at % input.approvals.length;
         fc.pre(index >= 0 && input.approvals[index]?.action === 'approve');
         return isNoCloser(input, { ...input, approvals: input.approvals.toSpliced(index, 1) });
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it('skips by broken glass nothing but what is listed, and only where policy lists it too', () => {
+    fc.assert(
+      fc.property(arbitraryInput, arbitraryBreakGlass, (input, breakGlass) => {
+        const whole = decide({ ...input, breakGlass: null });
+        const broken = decide({ ...input, breakGlass });
+        const rest = (decision: typeof whole, ...without: readonly string[]): string => canonicalText(decision.gates.filter(({ gate }) => !without.includes(gate)));
+        const isBroken = broken.gates.some(({ gate, outcome }) => gate === 'break-glass' && outcome === 'passed');
+        const mayPass = isBroken && breakGlass.skip.includes('source') && breakGlass.allowed?.skip.includes('source') === true;
+        const skipsSource = broken.gates.some(({ code }) => code === 'Skipped');
+        return rest(whole, 'source') === rest(broken, 'source', 'break-glass') && (mayPass || (!skipsSource && rest(whole) === rest(broken, 'break-glass')));
       }),
       { numRuns: 1_000 },
     );
@@ -95,7 +110,7 @@ describe('decide', () => {
 
   it('never loses a soak that has ended', () => {
     fc.assert(
-      fc.property(arbitraryInput, fc.nat(7_200), (input, later) => {
+      fc.property(arbitraryInput.map((input) => ({ ...input, breakGlass: null })), fc.nat(7_200), (input, later) => {
         const source = (i: DecisionInput): boolean => decide(i).gates.every((gate) => gate.gate !== 'source' || gate.outcome === 'passed');
         return !source(input) || source({ ...input, asOf: formatInstant(Date.parse(AS_OF) + later * 1000) });
       }),

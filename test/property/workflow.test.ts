@@ -32,7 +32,7 @@ const arbitraryChoice: fc.Arbitrary<Choice> = fc.record({ pick: fc.nat(50), luck
 
 /** An allow of record `now`, which holds for so many seconds. */
 function renewal(now: number, seconds: number): Extract<RunEvent, { type: 'renewed' }> {
-  return { type: 'renewed', at: at(now), decision: digest(`allow ${now}`), seq: 21 + now, notAfter: at(now + seconds) };
+  return { type: 'renewed', at: at(now), decision: digest(`allow ${now}`), seq: 21 + now, notAfter: at(now + seconds), rollbackUntil: at(now + seconds) };
 }
 
 function answerTo(command: Command, luck: number, now: number): RunEvent | null {

@@ -16,7 +16,7 @@ import { openPgp } from '../fakes/openpgp.ts';
 
 /** What a thief of the server's key for decisions can make an agent believe, who has nobody's approval but those that were given. */
 
-const FRESH: AgentMemory = { protectedChange: null, lastOrders: () => [] };
+const FRESH: AgentMemory = { protectedChange: null, lastOrders: () => [], hasRun: () => false };
 
 let folder: string;
 let log: LogFixture;

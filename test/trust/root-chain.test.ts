@@ -27,7 +27,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 let made = 0;
 const freshLog = (): Promise<LogFixture> => LogFixture.create(`${folder}/${++made}`);
-const FRESH: AgentMemory = { protectedChange: null, lastOrders: () => [] };
+const FRESH: AgentMemory = { protectedChange: null, lastOrders: () => [], hasRun: () => false };
 
 /** What agent anna says to the order that names the decision of the open run. */
 async function prove(log: LogFixture, edit: (bundle: OrderBundle) => Partial<OrderBundle> = () => ({}), memory = FRESH): Promise<Verdict> {

@@ -2,6 +2,7 @@ import { parseInstant, type InstantMs } from '../model/instant.ts';
 import { compareText } from '../model/names.ts';
 import { ballotOf, type Ballot, type Vote } from './ballot.ts';
 import { approvalsGate } from './gate/approvals.ts';
+import { breakGlassGate, breakGlassTurns, reviewGate, skipped } from './gate/break-glass.ts';
 import { freezeGate } from './gate/freeze.ts';
 import { lockGate } from './gate/lock.ts';
 import { planGate } from './gate/plan.ts';
@@ -9,11 +10,12 @@ import { promotionGate } from './gate/promotion.ts';
 import { runGate } from './gate/run.ts';
 import { separationGate } from './gate/separation.ts';
 import { soakEnds, sourceGate } from './gate/source.ts';
-import { earlier, instantText, NEVER, type InstantText } from './instants.ts';
+import { earlier, instantText, instantTextOf, NEVER, type InstantText } from './instants.ts';
+import { goesBack } from './mode.ts';
 import type { Decision, DecisionInput, GateName, GateResult } from './types.ts';
 
 /** The order in which results stand in a decision: what the promotion is, what would run, who agreed, what holds it. */
-const GATE_ORDER: readonly GateName[] = ['promotion', 'lock', 'plan', 'run', 'approvals', 'separation', 'freeze', 'source'];
+const GATE_ORDER: readonly GateName[] = ['promotion', 'break-glass', 'review', 'lock', 'plan', 'run', 'approvals', 'separation', 'freeze', 'source'];
 
 /**
  * Decides whether a promotion may run (DESIGN §6). Pure and total: the same input gives the same bytes, in whatever order
@@ -25,15 +27,18 @@ export function decide(input: DecisionInput): Decision {
   const ballot = ballotOf(input, asOf === null ? null : instantText(asOf));
   const approvals = approvalsGate(input.clauses, ballot);
   const freeze = freezeGate(input, asOf, ballot);
+  const breakGlass = breakGlassGate(input, asOf);
   const gates = sortedGates([
     ...promotionGate(input, asOf),
+    ...breakGlass,
+    ...reviewGate(input, goesBack(input.state.previous, input)),
     ...lockGate(input),
     ...planGate(input),
     ...runGate(input),
     ...approvals.results,
     ...separationGate(input.clauses, ballot),
     ...freeze.results,
-    ...sourceGate(input, asOf),
+    ...skipped(sourceGate(input, asOf), input, breakGlass),
   ]);
   const outcome = outcomeOf(gates);
   const counted = [...new Set([...approvals.counted, ...freeze.counted])];
@@ -47,6 +52,7 @@ export function decide(input: DecisionInput): Decision {
     reasons: [...new Set(gates.flatMap((gate) => (gate.outcome === 'passed' ? [] : [gate.code])))].sort(compareText),
     consumes: outcome === 'allow' ? [...new Set(counted.flatMap((vote) => vote.documents))].sort(compareText) : [], // T22
     notAfter,
+    rollbackUntil: notAfter === null || asOf === null ? null : fallBackEnd(input, asOf, notAfter),
     nextChangeAt: asOf === null ? null : nextChange(input, asOf, ballot, [...freeze.turns, ...(notAfter === null ? [] : [notAfter])]),
   };
 }
@@ -59,7 +65,15 @@ function outcomeOf(gates: readonly GateResult[]): Decision['outcome'] {
 /** T23: an allow holds until the first of its approvals expires, and never longer than the environment lets it. When a freeze begins it ends, too. */
 function endOfAllow(input: DecisionInput, asOf: InstantMs, counted: readonly Vote[]): InstantText {
   const holdsSeconds = Number.isSafeInteger(input.allowSeconds) && input.allowSeconds > 0 ? input.allowSeconds : 0;
-  return counted.reduce((end, vote) => earlier(end, vote.expiresAt), instantText(asOf + holdsSeconds * 1000));
+  const end = counted.reduce((first, vote) => earlier(first, vote.expiresAt), instantText(asOf + holdsSeconds * 1000));
+  return earlier(end, breakGlassEnd(input)); // T27
+}
+
+/** T28: never before the allow itself ends, so that what it began can be taken back. */
+function fallBackEnd(input: DecisionInput, asOf: InstantMs, notAfter: InstantText): InstantText {
+  const seconds = Number.isSafeInteger(input.fallBackSeconds) && input.fallBackSeconds > 0 ? input.fallBackSeconds : 0;
+  const end = instantText(asOf + seconds * 1000);
+  return end > notAfter ? end : notAfter;
 }
 
 /** Earliest moment after `asOf` at which a gate or the outcome could change by time alone: nobody needs to ask before. */
@@ -73,7 +87,12 @@ function nextChange(input: DecisionInput, asOf: InstantMs, ballot: Ballot, more:
   for (const vote of ballot.yes) consider(vote.expiresAt);
   for (const vote of ballot.no) consider(vote.expiresAt);
   for (const moment of more) consider(moment);
+  for (const moment of breakGlassTurns(input)) consider(instantText(moment));
   return next === NEVER ? null : next;
+}
+
+function breakGlassEnd({ breakGlass }: DecisionInput): InstantText {
+  return breakGlass === null ? NEVER : (instantTextOf(breakGlass.expires) ?? NEVER);
 }
 
 function sortedGates(gates: readonly GateResult[]): readonly GateResult[] {

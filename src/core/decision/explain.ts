@@ -100,7 +100,7 @@ function adviseOn(gate: GateResult, input: DecisionInput): Advice {
       return { text: `Rejected by ${listed(names(gate, 'rejectedBy'))}.`, remedy: 'A rejection stands for this exact change: change the promotion and ask again.' };
     case 'RequesterUnknown':
       if (input.operation === 'extend') return promotionNeeded(gate, place);
-      return { ...unknownRequester(gate), command: `stella promote ${place}${input.release === null ? '' : ` ${input.release}`}` };
+      return { ...unknownRequester(gate), command: `stella promote --adopt ${place}` };
     case 'Frozen':
       return { text: `Freeze ${gate.subject} holds here.`, ...wayOut(gate, place) };
     case 'ReleaseSuspended':
@@ -115,6 +115,11 @@ function adviseOn(gate: GateResult, input: DecisionInput): Advice {
       return { text: `${gate.subject} does not run exactly this release in a clean state.`, remedy: `Promote it to ${gate.subject} first.`, command: promoteTo(gate.subject, input) };
     case 'Soaking':
       return { text: `It runs in ${gate.subject} since ${word(gate, 'succeededAt')} and must do so for ${spanText(number(gate, 'soakSeconds'))}.` };
+    case 'BreakGlassNotAllowed':
+    case 'BreakGlassExpired':
+    case 'Skipped':
+    case 'ReviewMissing':
+      return breakGlassAdvice(gate, gate.code, place);
     case 'RunOpen':
       return { text: `A run of another promotion is open here (${word(gate, 'open')}).`, remedy: 'This one is judged again when that run ends.' };
     case 'Closed':
@@ -134,10 +139,27 @@ function adviseOn(gate: GateResult, input: DecisionInput): Advice {
   }
 }
 
+function breakGlassAdvice(gate: GateResult, code: 'BreakGlassNotAllowed' | 'BreakGlassExpired' | 'Skipped' | 'ReviewMissing', place: string): Advice {
+  switch (code) {
+    case 'BreakGlassNotAllowed':
+      return { text: `The glass may not be broken like this: ${listed(names(gate, 'skip'))} would be skipped; policy lets people skip ${names(gate, 'maySkip').join(', ') || 'nothing'}${number(gate, 'withinSeconds') > 0 ? `, for ${spanText(number(gate, 'withinSeconds'))} at most` : ''}.`, remedy: 'Correct breakGlass in the Promotion. Environment and trust root must both allow it.' };
+    case 'BreakGlassExpired':
+      return { text: `The broken glass expired at ${word(gate, 'expires')}.`, remedy: `Write a later time into the Promotion ${place} and ask again.` };
+    case 'Skipped':
+      return { text: `Skipped, because the glass was broken: ${gate.subject}.` };
+    case 'ReviewMissing':
+      return { text: `Broken glass waits for a review (${gate.subject}); until then only the way back is open.`, remedy: 'Somebody who neither asked for it nor approved it reviews it.', command: `stella approve --review ${place}` };
+  }
+}
+
 function passedText(gate: GateResult): string {
   switch (gate.gate) {
     case 'promotion':
       return 'The promotion stands.';
+    case 'break-glass':
+      return `The glass is broken until ${word(gate, 'expires')}: ${listed(names(gate, 'skip'))} skipped. It must be reviewed afterwards.`;
+    case 'review':
+      return 'No review is owed.';
     case 'lock':
       return `The release is locked as ${word(gate, 'lock')}.`;
     case 'plan':
@@ -158,7 +180,7 @@ function passedText(gate: GateResult): string {
 function notRequiredText(gate: GateResult): string {
   switch (gate.gate) {
     case 'approvals':
-      return 'No rule asks for approvals here.';
+      return 'No rule asks for approvals here (reconciler-trusted): what runs rests on the word of the server.';
     case 'separation':
       return 'No rule keeps those who ask from approving.';
     case 'lock':
@@ -166,6 +188,8 @@ function notRequiredText(gate: GateResult): string {
     case 'source':
       return gate.subject === '' ? 'It need not run anywhere else first.' : 'Another source has run this release for long enough.';
     case 'promotion':
+    case 'break-glass':
+    case 'review':
     case 'plan':
     case 'run':
     case 'freeze':

@@ -1,11 +1,12 @@
 import type { Digest } from '../model/digest.ts';
-import type { CalendarWindow, RoleCount, WeeklyWindow } from '../model/documents.ts';
+import type { BreakGlass, CalendarWindow, RoleCount, Skippable, WeeklyWindow } from '../model/documents.ts';
 import type { Clause, Operation } from '../model/preimages.ts';
+import type { RuleMode } from './clauses.ts';
 
 /** A reason code is stable; its text is rendered by `explain`, never stored. */
 export type ReasonCode =
   | 'Ok' | 'NotRequired' | 'ApprovalsMissing' | 'ApprovalsRejected' | 'RequesterUnknown' | 'Frozen' | 'ReleaseSuspended' | 'AgentSuspended' | 'Excepted' | 'SourceMissing' | 'SourceNotDeployed' | 'Soaking'
-  | 'RunOpen' | 'Closed' | 'Superseded' | 'Withdrawn' | 'LockMissing' | 'PlanInvalid' | 'NothingToRemove' | 'InputInvalid';
+  | 'BreakGlassNotAllowed' | 'BreakGlassExpired' | 'Skipped' | 'ReviewMissing' | 'RunOpen' | 'Closed' | 'Superseded' | 'Withdrawn' | 'LockMissing' | 'PlanInvalid' | 'NothingToRemove' | 'InputInvalid';
 
 /** Why an approval by a known principal does not count (T31). */
 export type RejectCode =
@@ -55,6 +56,8 @@ export type StateFacts = {
   readonly clean: boolean;
   /** Promotion digest of a run of another promotion that is open, else null. */
   readonly otherRunOpen: Digest | null;
+  /** What ran in a clean state before this one, and when it was replaced: what a rollback goes back to (T28). */
+  readonly previous: { readonly lock: Digest; readonly runs: Digest; readonly replacedAt: string } | null;
   /** A run of the same lock and runs digest ended without success at this attempt or a later one. */
   readonly closed: boolean;
 };
@@ -83,6 +86,12 @@ export type DecisionInput = {
   /** Why there is no lock or plan. */
   readonly problems: readonly { readonly code: 'LockMissing' | 'PlanInvalid' | 'NothingToRemove'; readonly detail: string }[];
   readonly state: StateFacts;
+  /** By which rules the clauses came about. */
+  readonly mode: RuleMode['type'];
+  /** What the Promotion asks for in an emergency, and what documents in force let it (T27); null where it asks for nothing. */
+  readonly breakGlass: (BreakGlass & { readonly allowed: { readonly skip: readonly Skippable[]; readonly withinSeconds: number } | null }) | null;
+  /** Promotion digests of broken glass here that nobody has reviewed, sorted. */
+  readonly debts: readonly Digest[];
   readonly clauses: readonly Clause[];
   readonly approvers: readonly Approver[];
   readonly requesters: { readonly people: readonly string[]; readonly unknown: number };
@@ -91,10 +100,11 @@ export type DecisionInput = {
   readonly freezes: readonly FreezeFact[];
   readonly sources: readonly SourceFact[];
   readonly allowSeconds: number;
+  readonly fallBackSeconds: number;
   readonly asOf: string;
 };
 
-export type GateName = 'lock' | 'plan' | 'run' | 'approvals' | 'separation' | 'freeze' | 'source' | 'promotion';
+export type GateName = 'lock' | 'plan' | 'run' | 'approvals' | 'separation' | 'freeze' | 'source' | 'promotion' | 'break-glass' | 'review';
 export type GateResult = {
   readonly gate: GateName;
   /** Which of several: a clause (`environment/prod`), a freeze, a source. */
@@ -119,5 +129,7 @@ export type Decision = {
   /** Documents of the approvals that an allow consumes (T22), sorted. */
   readonly consumes: readonly Digest[];
   readonly notAfter: string | null;
+  /** Until when a run of this allow may fall back by itself (T28). */
+  readonly rollbackUntil: string | null;
   readonly nextChangeAt: string | null;
 };

@@ -5,14 +5,15 @@ import { isDigest, type Digest } from '../model/digest.ts';
 import { parseCanonicalJson } from '../model/canonical-json.ts';
 import { preimageDigest, type Plan } from '../model/preimages.ts';
 import { applyProtectedChange } from '../trust/apply-change.ts';
+import { applyReview } from '../trust/review.ts';
 import { applyAnchor } from '../trust/rewrite.ts';
-import { appStateOf, approvalKey, stateKey, type AppState, type Held, type LogState, type OpenRun, type Place } from './log-state.ts';
+import { appStateOf, approvalKey, stateKey, type AppState, type Debt, type Held, type LogState, type OpenRun, type Place } from './log-state.ts';
 import { extendedStanding, isFounded, placesOf, standingOf } from './standing.ts';
 import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, ProtectedChangePredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
 
 export type FoldCode =
   | 'SeqGap' | 'PrevMismatch' | 'OtherLog' | 'InForceMismatch' | 'TimeWentBack' | 'GenesisOrder' | 'GenesisMismatch' | 'ArtifactMissing' | 'ChangeNotEntitled' | 'StopNotEntitled' | 'LiftedByAffected' | 'RootRefused'
-  | 'LockMismatch' | 'LockRewritten' | 'GenerationSkipped' | 'OutcomeWithoutRun' | 'ExtensionUnfounded' | 'RewriteNotAccepted' | 'ApprovalUnobserved' | 'RulesUnknown' | 'Malformed';
+  | 'LockMismatch' | 'LockRewritten' | 'GenerationSkipped' | 'OutcomeWithoutRun' | 'ExtensionUnfounded' | 'RewriteNotAccepted' | 'ReviewNotMet' | 'ApprovalUnobserved' | 'RulesUnknown' | 'Malformed';
 export type FoldResult = { readonly ok: true; readonly state: LogState } | { readonly ok: false; readonly code: FoldCode; readonly message: string };
 
 /** Bytes of an artifact by its digest; undefined when it is not there. */
@@ -73,6 +74,8 @@ function applyBody(state: LogState, record: EvidenceRecord, sources: LogSources)
       return applyDecision(state, record, record.predicate, sources.artifact);
     case 'deployment-outcome':
       return applyOutcome(state, record.header, record.predicate);
+    case 'review':
+      return applyReview(state, record.header, record.predicate, sources);
     case 'anchor':
       return applyAnchor(state, record.header, record.predicate, sources);
   }
@@ -105,6 +108,9 @@ function applyObservation(state: LogState, header: RecordHeader, seen: Observati
   }
   if (seen.approves.type === 'rewrite') {
     return { ok: true, state: { ...next, rewriteApprovals: push(state.rewriteApprovals, seen.approves.digest, seen.artifact) } };
+  }
+  if (seen.approves.type === 'review') {
+    return { ok: true, state: { ...next, reviewApprovals: push(state.reviewApprovals, seen.approves.digest, seen.artifact) } };
   }
   if (seen.subject === null) return { ok: true, state: next };
   const app = appStateOf(state, seen.subject.environment, seen.subject.application);
@@ -148,7 +154,16 @@ function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDeci
   if (plan === undefined) return refuse('ArtifactMissing', `the plan of decision ${record.header.seq} is not in the log`);
   const run = openedRun(app, record, p, placesOf(parseCanonicalJson(plan) as unknown as Plan));
   if (run === null) return refuse('GenerationSkipped', `decision ${record.header.seq} does not open the generation that follows`);
-  return { ok: true, state: withApp(state, { ...seen, generation: run.generation, openRun: run }) };
+  return { ok: true, state: withApp(state, { ...seen, generation: run.generation, openRun: run, debts: debtsAfter(app.debts, record.header.seq, p, run.promotionDigest) }) };
+}
+
+/** T27: whoever breaks the glass owes a review, however the run ends. Deciding the same run again owes it once, to everybody who took part. */
+function debtsAfter(debts: readonly Debt[], seq: number, { breakGlass, release }: PromotionDecisionPredicate, promotionDigest: Digest): readonly Debt[] {
+  if (breakGlass === null) return debts;
+  const known = debts.find((debt) => debt.promotionDigest === promotionDigest);
+  const participants = [...new Set([...(known?.participants ?? []), ...breakGlass.participants])].sort();
+  const debt: Debt = { promotionDigest, seq: known?.seq ?? seq, release, reason: breakGlass.reason, participants };
+  return [...debts.filter((other) => other !== known), debt];
 }
 
 /** Whether something else than the open run was decided about last: what is said of the run is then no news of the request. */
@@ -174,20 +189,19 @@ function lastDecisionOf(record: EvidenceRecord, p: PromotionDecisionPredicate): 
 }
 
 function openedRun(app: AppState, record: EvidenceRecord, p: PromotionDecisionPredicate, targets: readonly Place[]): OpenRun | null {
-  const { promotionDigest, notAfter, generation } = p.decision;
-  if (!isDigest(promotionDigest) || notAfter === null || p.sources.plan === null) return null;
+  const { promotionDigest, notAfter, rollbackUntil, generation } = p.decision;
+  if (!isDigest(promotionDigest) || notAfter === null || rollbackUntil === null || p.sources.plan === null) return null;
   const decision = { seq: record.header.seq, digest: record.digest };
   if (app.openRun !== null) {
     // T23: an allow that lapses while its run is open is decided again, with the same promotion digest and generation.
     const same = app.openRun.promotionDigest === promotionDigest && app.openRun.generation === generation && app.openRun.plan === p.sources.plan;
-    return same ? { ...app.openRun, decision, notAfter, fallen: false, input: p.input, relevant: p.relevant, sources: p.sources } : null;
+    return same ? { ...app.openRun, decision, notAfter, rollbackUntil, fallen: false, input: p.input, relevant: p.relevant, sources: p.sources } : null;
   }
   // An extension brings what runs to further targets: it raises nothing.
   if (generation !== app.generation + (p.operation === 'extend' ? 0 : 1)) return null;
   return {
     operation: p.operation, generation, promotionDigest, decision, openedSeq: record.header.seq, tip: record.header.commit, promotion: p.sources.promotionDocument,
-    release: p.release, attempt: p.attempt, requestedAt: p.requestedAt, lock: p.lock, runs: p.runs, plan: p.sources.plan, intents: p.sources.intents, notAfter, fallen: false, input: p.input, relevant: p.relevant,
-    sources: p.sources, targets,
+    release: p.release, attempt: p.attempt, requestedAt: p.requestedAt, lock: p.lock, runs: p.runs, plan: p.sources.plan, intents: p.sources.intents, notAfter, rollbackUntil, fallen: false, input: p.input, relevant: p.relevant, sources: p.sources, targets,
   };
 }
 
@@ -211,16 +225,30 @@ function applyOutcome(state: LogState, header: RecordHeader, p: DeploymentOutcom
 function succeeded(app: AppState, run: OpenRun, header: RecordHeader): AppState {
   const removed = run.operation === 'remove';
   return {
-    ...app, clean: true, closed: null, succeededAt: header.asOf, succeededTip: run.tip as CommitId, held: heldAfter(app.held, removed ? null : run.lock, header.asOf),
+    ...app, previous: previousAfter(app, run, header), clean: true, closed: null, succeededAt: header.asOf, succeededTip: run.tip as CommitId, held: heldAfter(app.held, removed ? null : run.lock, header.asOf),
     release: removed ? null : run.release, lock: removed ? null : run.lock, runs: removed ? null : run.runs, plan: removed ? null : run.plan,
   };
+}
+
+/**
+ * T28: the last succeeded state before the current one. The same lock with another configuration goes on; once somebody went back there is
+ * nothing to go back to, or two releases would take turns under eased rules.
+ */
+function previousAfter(app: AppState, run: OpenRun, header: RecordHeader): AppState['previous'] {
+  if (run.lock !== null && run.lock === app.previous?.lock && run.runs === app.previous.runs) return null;
+  return app.clean && run.lock !== app.lock ? replacedAt(app, header) : app.previous;
+}
+
+function replacedAt({ release, lock, runs }: AppState, header: RecordHeader): AppState['previous'] {
+  return release === null || lock === null || runs === null ? null : { release, lock, runs, replacedAt: header.asOf };
 }
 
 /** Anything else keeps both and clears `clean`, unless the fallback succeeded everywhere; an aborted run may be asked for again. */
 function failed(app: AppState, run: OpenRun, p: DeploymentOutcomePredicate, header: RecordHeader): AppState {
   const clean = p.fallback === 'Succeeded' ? app.clean : false;
   const closed = p.result === 'Aborted' ? app.closed : { operation: run.operation, lock: run.lock, runs: run.runs, attempt: run.attempt };
-  return { ...app, clean, closed, held: clean ? app.held : heldAfter(app.held, null, header.asOf) };
+  // What ran cleanly until this run is what a rollback goes back to.
+  return { ...app, clean, closed, previous: app.clean && !clean ? replacedAt(app, header) : app.previous, held: clean ? app.held : heldAfter(app.held, null, header.asOf) };
 }
 
 /** Spans kept of one environment and application: enough for every release that anybody goes back to. Part of rule set 1. */

@@ -34,6 +34,8 @@ export type LogState = {
   readonly changeApprovals: BucketMap<readonly Digest[]>;
   /** Artifacts of the approvals that name the digest of a rewrite, until it is accepted: no approval serves twice. */
   readonly rewriteApprovals: BucketMap<readonly Digest[]>;
+  /** Artifacts of reviews, by the promotion digest of the broken glass. */
+  readonly reviewApprovals: BucketMap<readonly Digest[]>;
   /** The last rewrite of the target branch that was accepted (T25). */
   readonly lastRewrite: (Rewrite & { readonly seq: number }) | null;
   /** Last observed digest by `<repository>:<tag>`. */
@@ -75,6 +77,8 @@ export type OpenRun = {
   readonly plan: Digest;
   readonly intents: readonly Digest[];
   readonly notAfter: string;
+  /** Until when it may fall back by itself (T28). */
+  readonly rollbackUntil: string;
   /** Canonical input of the latest allow, its relevant digest, and what it was made from. */
   readonly input: Digest;
   readonly relevant: Digest;
@@ -122,6 +126,8 @@ export type LastDecision = {
 };
 /** A span of time in which one lock ran. */
 export type Held = { readonly lock: Digest; readonly from: string; readonly until: string | null };
+/** A promotion that broke the glass. Whoever took part asked for it or approved it, and cannot review it. */
+export type Debt = { readonly promotionDigest: Digest; readonly seq: number; readonly release: string | null; readonly reason: string; readonly participants: readonly string[] };
 export type AppState = Deployed & {
   readonly environment: string;
   readonly application: string;
@@ -134,6 +140,10 @@ export type AppState = Deployed & {
   readonly succeededAt: string | null;
   /** When which lock ran here in a clean state; the newest last, `until` null while it does. */
   readonly held: readonly Held[];
+  /** What ran in a clean state before what runs now; null after going back to it (T28). */
+  readonly previous: { readonly release: string; readonly lock: Digest; readonly runs: Digest; readonly replacedAt: string } | null;
+  /** Broken glass that nobody has reviewed, oldest first (T27). */
+  readonly debts: readonly Debt[];
   /** Tip of the last succeeded run's allow; requesters are looked for after it (T19). */
   readonly succeededTip: CommitId | null;
   readonly spentIntents: readonly Digest[];
@@ -152,14 +162,14 @@ export function initialState(root: DocumentOf<'TrustRoot'>, logId: Digest): LogS
     counts: BucketMap.empty(), certificates: BucketMap.empty(),
     inForceDigests: { root: logId, principals: inForceDigest([]), policy: inForceDigest([]) },
     genesisTip: null, tip: null,
-    approvals: BucketMap.empty(), approvalKeys: BucketMap.empty(), changeApprovals: BucketMap.empty(), rewriteApprovals: BucketMap.empty(), lastRewrite: null, tags: BucketMap.empty(), locks: BucketMap.empty(), states: BucketMap.empty(),
+    approvals: BucketMap.empty(), approvalKeys: BucketMap.empty(), changeApprovals: BucketMap.empty(), rewriteApprovals: BucketMap.empty(), reviewApprovals: BucketMap.empty(), lastRewrite: null, tags: BucketMap.empty(), locks: BucketMap.empty(), states: BucketMap.empty(),
   };
 }
 
 export function emptyAppState(environment: string, application: string): AppState {
   return {
     environment, application, generation: 0, release: null, lock: null, runs: null, plan: null, clean: true, openRun: null, standing: null, closed: null,
-    succeededAt: null, held: [], succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
+    succeededAt: null, held: [], previous: null, debts: [], succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
   };
 }
 

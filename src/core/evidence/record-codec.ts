@@ -55,6 +55,7 @@ function subjectsOf(header: RecordHeader, body: RecordBody): readonly Subject[] 
       return [...sha(`${environment}/${application}`, decision.promotionDigest ?? input), ...sha('lock', lock)];
     }
     case 'deployment-outcome':
+    case 'review':
       return sha(`${body.predicate.environment}/${body.predicate.application}`, body.predicate.promotionDigest);
     case 'anchor':
       return [...sha('rewrite', body.predicate.digest), { name: body.predicate.rewrite.ref, gitCommit: body.predicate.rewrite.to }];

@@ -1,12 +1,12 @@
 import type { CommitId } from '../model/commit-id.ts';
 import type { Digest } from '../model/digest.ts';
-import type { ApprovalAction, ApprovalType, ProtectedChange, Rewrite } from '../model/documents.ts';
+import type { ApprovalAction, ApprovalType, BreakGlass, ProtectedChange, Rewrite } from '../model/documents.ts';
 import type { Lock, Operation } from '../model/preimages.ts';
 import type { Decision, DecisionInput } from '../decision/types.ts';
 
 /** Predicate types, one schema each under `schemas/records/`. */
 export const PREDICATE_PREFIX = 'https://stella-gitops.dev/evidence/';
-export const PREDICATE_TYPES = ['observation', 'protected-change', 'release-lock', 'promotion-decision', 'deployment-outcome', 'anchor'] as const;
+export const PREDICATE_TYPES = ['observation', 'protected-change', 'release-lock', 'promotion-decision', 'deployment-outcome', 'anchor', 'review'] as const;
 export type RecordType = (typeof PREDICATE_TYPES)[number];
 export function predicateTypeOf(type: RecordType): string {
   return `${PREDICATE_PREFIX}${type}/v1`;
@@ -87,6 +87,8 @@ export type AnchorPredicate = {
   /** Observed Approvals of it, one of each person, sorted by person. */
   readonly approvals: readonly ObservedYes[];
 };
+/** People who took no part looked at a promotion that broke the glass (T27). */
+export type ReviewPredicate = { readonly environment: string; readonly application: string; readonly promotionDigest: Digest; readonly approvals: readonly ObservedYes[] };
 export type ObservedYes = { readonly principal: string; readonly document: Digest; readonly artifact: Digest; readonly observedAt: string };
 
 export type ReleaseLockPredicate = {
@@ -144,6 +146,8 @@ export type PromotionDecisionPredicate = {
   /** Candidates under keys of nobody in force; outside the replayed bytes (T31). */
   readonly strangers: number;
   readonly decision: Decision;
+  /** The emergency that it was decided as, and who asked for it or approved it: they cannot review it (T27). */
+  readonly breakGlass: (BreakGlass & { readonly participants: readonly string[] }) | null;
   /** Generated artifacts of an allow by name: compose.stella.lock.yml, release.evidence.json, stella.version.json. */
   readonly artifacts: readonly { readonly name: string; readonly digest: Digest }[];
 };
@@ -181,7 +185,8 @@ export type RecordBody =
   | { readonly type: 'release-lock'; readonly predicate: ReleaseLockPredicate }
   | { readonly type: 'promotion-decision'; readonly predicate: PromotionDecisionPredicate }
   | { readonly type: 'deployment-outcome'; readonly predicate: DeploymentOutcomePredicate }
-  | { readonly type: 'anchor'; readonly predicate: AnchorPredicate };
+  | { readonly type: 'anchor'; readonly predicate: AnchorPredicate }
+  | { readonly type: 'review'; readonly predicate: ReviewPredicate };
 
 /** A record as it is read back: verified envelope, its digest, header and body. */
 export type EvidenceRecord = {
@@ -209,6 +214,7 @@ export function artifactsOf(record: RecordBody): readonly Digest[] {
     case 'deployment-outcome':
       return some(...record.predicate.steps.flatMap((step) => step.targets.map((target) => target.receipt)));
     case 'anchor':
+    case 'review':
       return record.predicate.approvals.map((a) => a.artifact);
   }
 }

@@ -3,6 +3,7 @@ import type { Digest } from '../model/digest.ts';
 import { documentDigest, type AnyDocument } from '../model/documents.ts';
 import { preimageDigest, type Plan } from '../model/preimages.ts';
 import { decide } from '../decision/decide.ts';
+import { brokenGlass } from '../decision/mode.ts';
 import { buildDecisionInput, type DecisionMaterial } from '../decision/build-input.ts';
 import { buildExtensionInput } from '../decision/extension.ts';
 import type { TouchingCommit } from '../trust/requesters.ts';
@@ -32,8 +33,10 @@ export function replayDecision(state: LogState, header: RecordHeader, p: Promoti
   if (replayedText !== recordedText || built.relevant !== p.relevant || built.input.operation !== p.operation) {
     return { ok: false, code: 'InputDiffers', message: `record ${header.seq}: the input that the log gives differs from the recorded one`, recorded: recordedText, replayed: replayedText };
   }
-  const decision = canonicalText(decide(built.input));
-  const was = canonicalText(p.decision);
+  const made = decide(built.input);
+  // T27: what the record says of broken glass decides who may review it.
+  const decision = canonicalText({ decision: made, breakGlass: p.operation === 'extend' ? null : brokenGlass(built.input, made) });
+  const was = canonicalText({ decision: p.decision, breakGlass: p.breakGlass });
   if (decision === was) return { ok: true };
   return { ok: false, code: 'DecisionDiffers', message: `record ${header.seq}: the same input decides otherwise`, recorded: was, replayed: decision };
 }

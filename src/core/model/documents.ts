@@ -18,8 +18,11 @@ export function isProtected(kind: Kind): boolean {
   return !UNPROTECTED.has(kind);
 }
 
-/** An embedded signature over the document's preimage, armoured: as ssh-keygen writes it, or a detached one of OpenPGP. */
-export type DocumentSignature = { readonly format: 'sshsig' | 'openpgp'; readonly signature: string };
+/**
+ * An embedded signature over the document's preimage, armoured: as ssh-keygen writes it, or a detached one of OpenPGP. In the log also a raw commit in
+ * base64, whose message names the document (TRUST "two carriers"); no file may hold that form.
+ */
+export type DocumentSignature = { readonly format: 'sshsig' | 'openpgp' | 'commit'; readonly signature: string };
 
 export type Doc<K extends Kind, S> = {
   readonly apiVersion: typeof API_VERSION;
@@ -62,6 +65,8 @@ export type TrustRootSpec = {
   readonly minimums?: {
     readonly environments?: readonly ({ readonly name: string } & ApprovalRule)[];
     readonly targets?: readonly ({ readonly name: string } & ApprovalRule)[];
+    /** Least that a break-glass takes anywhere; absent: nobody may (T27). */
+    readonly breakGlass?: ApprovalRule;
   };
 };
 
@@ -133,12 +138,32 @@ export type EnvironmentSpec = {
   readonly workflow?: string;
   /** How long an allow holds when nothing ends it earlier (T23). Default one hour. */
   readonly allowSeconds?: number;
+  /** Eases who must approve going back to exactly what ran before (T28). */
+  readonly rollback?: RollbackRule;
+  /** Lets people go on in an emergency, with a review afterwards (T27). Has an effect only where the root has a minimum for it. */
+  readonly breakGlass?: BreakGlassRule;
+  /** How long after its allow a run may still fall back by itself (T28). Default one day. */
+  readonly fallBackSeconds?: number;
 };
+/** Stands in the place of the environment's own rule; those of the root, of targets and of the application stay (T17). */
+export type RollbackRule = ApprovalRule & { /** How long after it was replaced, in seconds. */ readonly withinSeconds: number };
+/** `approvals`: the rules of environment and application; `source`: that it ran elsewhere before. Nothing else can be skipped. */
+export type Skippable = 'approvals' | 'source';
+export type BreakGlassRule = ApprovalRule & {
+  readonly skip: readonly Skippable[];
+  /** How far ahead `expires` of the promotion may lie, in seconds. */
+  readonly withinSeconds: number;
+  /** Who must look at it afterwards; nobody who took part counts. */
+  readonly review: Quorum;
+};
+/** What a promotion in an emergency asks for; all of it is part of its plan, so every approval signs it. */
+export type BreakGlass = { readonly skip: readonly Skippable[]; readonly reason: string; readonly expires: string };
 export type PromotionSpec = {
   readonly release?: string;
   readonly attempt?: number;
   /** `absent` removes the application through the gates; then `release` is left out. */
   readonly state?: 'present' | 'absent';
+  readonly breakGlass?: BreakGlass;
 };
 export type ConfigurationSpec = {
   readonly variables?: { readonly [name: string]: string };
@@ -198,8 +223,8 @@ export type ProtectedChange = {
   readonly from: Digest | null;
   readonly to: Digest | null;
 };
-/** What the digest of an Approval is of. rewrite: another history of the target branch (T25). */
-export type ApprovalType = 'promotion' | 'change' | 'rewrite';
+/** What the digest of an Approval is of. rewrite: another history of the target branch (T25); review: a promotion that broke the glass (T27). */
+export type ApprovalType = 'promotion' | 'change' | 'rewrite' | 'review';
 /** A target branch that went from one commit to another that does not descend from it. `ref` is the branch's full name. */
 export type Rewrite = { readonly ref: string; readonly from: CommitId; readonly to: CommitId };
 export type ApprovalAction = 'approve' | 'reject' | 'withdraw';

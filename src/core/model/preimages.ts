@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from './canonical-json.ts';
 import { digestOf, type Digest, type Preimage } from './digest.ts';
 import { compareText } from './names.ts';
-import { type ApplicationSpec, type Deployment, type DocumentOf, type Kind, type ProtectedChange, type ReleaseSpec, type Rewrite, type StepSpec } from './documents.ts';
+import { type ApplicationSpec, type BreakGlass, type Deployment, type DocumentOf, type Kind, type ProtectedChange, type ReleaseSpec, type Rewrite, type StepSpec } from './documents.ts';
 
 /**
  * Every preimage that is signed or digested (TRUST "Words"). Members are complete: what is not there is null, never left
@@ -86,7 +86,10 @@ export type Runs = {
 };
 export type Plan = {
   readonly type: 'stella/plan/v1';
-  readonly operation: Operation;
+  /** break-glass: a promotion in an emergency (T27). */
+  readonly operation: Operation | 'break-glass';
+  /** null unless the glass is broken. */
+  readonly breakGlass: BreakGlass | null;
   /** null for a removal. */
   readonly runs: Runs | null;
   readonly workflow: { readonly name: string; readonly steps: readonly StepSpec[]; readonly onFailure: 'hold' | 'fall-back' };

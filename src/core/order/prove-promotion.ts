@@ -1,13 +1,18 @@
 import { canonicalText } from '../model/canonical-json.ts';
 import { digestOf, type Digest, type Preimage } from '../model/digest.ts';
-import type { DocumentOf } from '../model/documents.ts';
+import type { BreakGlass, DocumentOf } from '../model/documents.ts';
+import { parseInstant, type InstantMs } from '../model/instant.ts';
+import { limits } from '../model/limits.ts';
 import { preimageDigest, type Clause, type Plan, type PlanTarget, type PromotionPreimage } from '../model/preimages.ts';
-import { clausesFor, everyClause } from '../decision/clauses.ts';
+import { clausesFor, everyClause, type RuleMode } from '../decision/clauses.ts';
+import { breakGlassGate } from '../decision/gate/break-glass.ts';
+import { breakGlassFacts, goesBack, isEased } from '../decision/mode.ts';
 import { extendsPlan } from '../decision/extension.ts';
 import type { DecisionInput } from '../decision/types.ts';
 import { inForceOf, rootOf, type LogState } from '../evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../evidence/records.ts';
 import { targetsFor, targetTypeOf } from '../release/plan.ts';
+import type { AgentMemory } from './prove-order.ts';
 import { readShown, Refused, requireDigest, type Shown } from './refused.ts';
 
 /** What people approved, as the promotion digest says it, and what is demanded of them. */
@@ -22,13 +27,44 @@ export type ProvenPromotion = {
 };
 
 /** Recomputes the promotion digest from plan, lock and the rules in force. The plan's targets are all that are in force for it, so that no demand on one is left out (T17). */
-export function provePromotion(state: LogState, p: PromotionDecisionPredicate, input: DecisionInput, plan: Plan): ProvenPromotion {
+export function provePromotion(state: LogState, p: PromotionDecisionPredicate, shown: ShownPromotion): ProvenPromotion {
+  const { input, plan } = shown;
   const place = placeOf(state, p);
   const targets = targetsIn(state, p, plan);
   if (canonicalText(targets) !== canonicalText(plan.targets)) throw new Refused('TargetMismatch', 'the plan has other targets than those in force for this environment and application');
-  const clauses = clausesFor({ minimums: rootOf(state).spec.minimums, ...place, targets: targets.map((t) => t.name) });
+  const clauses = clausesFor({ minimums: rootOf(state).spec.minimums, ...place, targets: targets.map((t) => t.name), mode: modeShown(state, p, shown) });
   requireApproved(state, p, { ...input, clauses }, requireDigest(p.sources.plan));
   return { clauses, approvedRules: clauses, replaces: input.state, requesters: input.requesters };
+}
+
+type ShownPromotion = { readonly input: DecisionInput; readonly plan: Plan; readonly memory: AgentMemory; readonly now: InstantMs };
+
+/**
+ * By which rules it may be judged. That something ran before, and until when, are recorded facts. Whoever signs records could call anything a
+ * rollback, so the agent takes the eased rule only for what it has itself run there on an order that was proven (T28).
+ */
+function modeShown(state: LogState, p: PromotionDecisionPredicate, { input, plan, memory, now }: ShownPromotion): RuleMode {
+  const { environment } = placeOf(state, p);
+  if (plan.breakGlass !== null) return brokenGlass(state, p, plan.breakGlass, now);
+  if (input.mode !== 'rollback') return { type: 'standard' };
+  const { previous } = input.state;
+  const isKnown = memory.lastOrders(p.environment, p.application).some((last) => last.promotionDigest === p.decision.promotionDigest);
+  const isEasy = environment.spec.rollback !== undefined && goesBack(previous, p) && (isKnown || isEased(environment, previous, p, p.decidedAt));
+  if (!isEasy || p.runs === null || !memory.hasRun(p.environment, p.application, p.runs)) {
+    throw new Refused('RollbackUnproven', 'it is called a rollback, but this agent never ran that here, or the environment in force does not ease it; ask for it with full approvals');
+  }
+  return { type: 'rollback' };
+}
+
+/** T27: policy in force, the list of what is skipped, and the time, by the agent's own clock as well. */
+function brokenGlass(state: LogState, p: PromotionDecisionPredicate, asked: BreakGlass, now: InstantMs): RuleMode {
+  const breakGlass = breakGlassFacts(state, p.environment, asked);
+  const [fault] = breakGlassGate({ breakGlass, operation: p.operation }, parseInstant(p.decidedAt)).filter(({ outcome }) => outcome !== 'passed');
+  const until = parseInstant(asked.expires);
+  if (fault !== undefined || until === null || now > until + limits.clockSkewSeconds * 1000) {
+    throw new Refused('BreakGlassNotAllowed', `the glass may not be broken: ${fault?.code ?? `it ended at ${asked.expires}`}`);
+  }
+  return { type: 'break-glass', skip: asked.skip };
 }
 
 /**

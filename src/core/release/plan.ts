@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from '../model/canonical-json.ts';
 import { digestOfBytes, type Digest } from '../model/digest.ts';
-import type { DocumentOf, StepSpec, TargetSpec, WorkflowSpec } from '../model/documents.ts';
+import type { BreakGlass, DocumentOf, StepSpec, TargetSpec, WorkflowSpec } from '../model/documents.ts';
 import { limits } from '../model/limits.ts';
 import { compareText } from '../model/names.ts';
 import { preimageDigest, type FileRef, type Lock, type Operation, type Plan, type PlanTarget, type Runs } from '../model/preimages.ts';
@@ -12,6 +12,8 @@ export type PlanInput = {
   readonly environment: string;
   readonly application: string;
   readonly operation: Operation;
+  /** Of the Promotion; null where it asks for none. */
+  readonly breakGlass?: BreakGlass | null;
   /** null for a removal. */
   readonly lock: Lock | null;
   readonly configuration: DocumentOf<'Configuration'> | null;
@@ -43,7 +45,8 @@ export function makePlan(input: PlanInput): PlanResult {
   const targets = targetsFor(input.state, { environment: input.environment, application, type });
   if (targets.length === 0) return invalid(`no target in force names environment ${input.environment} and application ${input.application} and fits its placement`);
   if (targets.length > limits.targetsPerPlan) return invalid(`${targets.length} targets are more than the limit of ${limits.targetsPerPlan}`);
-  const plan: Plan = { type: 'stella/plan/v1', operation: input.operation, runs: rendered.runs, workflow, targets };
+  const { breakGlass = null } = input;
+  const plan: Plan = { type: 'stella/plan/v1', operation: breakGlass === null ? input.operation : 'break-glass', breakGlass, runs: rendered.runs, workflow, targets };
   return {
     ok: true, plan, planDigest: preimageDigest(plan), runsDigest: rendered.runs === null ? null : preimageDigest(rendered.runs), artifacts: rendered.artifacts,
   };

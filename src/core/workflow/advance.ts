@@ -27,7 +27,7 @@ export type RunEvent =
   /** The order never left: no agent has seen it, and none will. */
   | { readonly type: 'withdrawn'; readonly at: string; readonly target: string; readonly try: number }
   /** Decided again: the allow of record `seq` takes the place of every earlier one, whether it holds longer or not so long. */
-  | { readonly type: 'renewed'; readonly at: string; readonly decision: Digest; readonly seq: number; readonly notAfter: string }
+  | { readonly type: 'renewed'; readonly at: string; readonly decision: Digest; readonly seq: number; readonly notAfter: string; readonly rollbackUntil: string }
   | { readonly type: 'stop'; readonly at: string; readonly reason: string };
 
 export type Advance = { readonly run: RunState; readonly commands: readonly Command[] };
@@ -59,7 +59,7 @@ function applyEvent(run: RunState, event: RunEvent, at: InstantMs): RunState {
     case 'stop': // T23
       return run.phase === 'Pending' || run.phase === 'Running' ? { ...run, phase: 'Stopping', stopReason: event.reason } : run;
     case 'renewed':
-      return event.seq > run.decidedSeq ? { ...run, decision: event.decision, decidedSeq: event.seq, notAfter: event.notAfter, renewing: false } : run;
+      return event.seq > run.decidedSeq ? { ...run, decision: event.decision, decidedSeq: event.seq, notAfter: event.notAfter, rollbackUntil: event.rollbackUntil, renewing: false } : run;
     case 'answered':
       return answer(run, event, at);
     case 'timed-out':
@@ -170,7 +170,8 @@ function settleStopping(run: RunState, at: InstantMs): RunState {
   const abort = (state: TargetState): TargetState => (state.status === 'Waiting' ? { ...state, status: 'Aborted', until: null } : state);
   const next: RunState = { ...run, renewing: false, steps: run.steps.map((step) => ({ ...step, targets: step.targets.map(abort) })) };
   if (isUnderWay(next)) return next;
-  if (next.onFailure !== 'fall-back' || !next.canFallBack || next.changed.length === 0) return finish(next, at);
+  // T28: what was approved beforehand ends, like every approval.
+  if (next.onFailure !== 'fall-back' || !next.canFallBack || next.changed.length === 0 || isReached(next.rollbackUntil, at)) return finish(next, at);
   return settle({ ...next, phase: 'FallingBack', fallBack: fallBackStep(next) }, at);
 }
 

@@ -53,6 +53,8 @@ export type RunState = {
   readonly decision: Digest;
   readonly decidedSeq: number;
   readonly notAfter: string;
+  /** Until when it may fall back by itself (T28). */
+  readonly rollbackUntil: string;
   readonly onFailure: 'hold' | 'fall-back';
   /** Whether there is a lock to fall back to: the one that this run replaces (T28). */
   readonly canFallBack: boolean;
@@ -92,13 +94,14 @@ export function startRun(p: {
   readonly decision: Digest;
   readonly decidedSeq: number;
   readonly notAfter: string;
+  readonly rollbackUntil: string;
   readonly replaces: Digest | null;
   readonly tries?: ReadonlyMap<string, number>;
 }): RunState {
   const targets = p.plan.targets.map(({ name, agent }) => ({ name, agent })).sort((a, b) => compareText(a.name, b.name));
   const { workflow } = p.plan;
   return {
-    type: 'stella/run/v1', promotionDigest: p.promotionDigest, generation: p.generation, operation: p.plan.operation, decision: p.decision, decidedSeq: p.decidedSeq, notAfter: p.notAfter,
+    type: 'stella/run/v1', promotionDigest: p.promotionDigest, generation: p.generation, operation: p.plan.operation === 'break-glass' ? 'promote' : p.plan.operation, decision: p.decision, decidedSeq: p.decidedSeq, notAfter: p.notAfter, rollbackUntil: p.rollbackUntil,
     onFailure: workflow.onFailure, canFallBack: p.replaces !== null, phase: 'Pending', renewing: false, stopReason: null, targets,
     steps: workflow.steps.map((step) => ({
       name: step.name,

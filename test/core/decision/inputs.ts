@@ -36,8 +36,8 @@ export function inputOf(more: Partial<DecisionInput> = {}): DecisionInput {
     type: 'stella/decision-input/v1', rules: 1, logId: digest('log'), tenant: 'acme', environment: 'prod', application: 'shop', operation: 'promote',
     release: '1.4.0', attempt: 1, promotion: digest('promotion'), ended: null, lock: digest('lock'), plan: digest('plan'), runs: digest('runs'),
     promotionDigest: digest('promotion digest'), problems: [],
-    state: { generation: 3, lock: digest('old lock'), runs: digest('old runs'), clean: true, otherRunOpen: null, closed: false },
-    clauses: [], approvers: [], requesters: { people: ['rita'], unknown: 0 }, approvals: [], rejected: [], freezes: [], sources: [], allowSeconds: 3_600, asOf: AS_OF,
+    state: { generation: 3, lock: digest('old lock'), runs: digest('old runs'), clean: true, otherRunOpen: null, previous: null, closed: false },
+    mode: 'standard', breakGlass: null, debts: [], clauses: [], approvers: [], requesters: { people: ['rita'], unknown: 0 }, approvals: [], rejected: [], freezes: [], sources: [], allowSeconds: 3_600, fallBackSeconds: 86_400, asOf: AS_OF,
     ...more,
   };
 }

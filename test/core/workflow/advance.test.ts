@@ -156,7 +156,7 @@ describe('an allow that lapses', () => {
   it('sends nothing until it was decided again', () => {
     const lapsed = play(newRun(), [late]);
     expect(lapsed.commands).toEqual([{ type: 'renew', key: `renew/${at(3_600)}` }]);
-    const renewed = play(lapsed.run, [{ type: 'renewed', at: at(3_601), decision: digest('allow 2'), seq: 21, notAfter: at(7_200) }]);
+    const renewed = play(lapsed.run, [{ type: 'renewed', at: at(3_601), decision: digest('allow 2'), seq: 21, notAfter: at(7_200), rollbackUntil: at(86_400) }]);
     expect(renewed.commands.map((c) => (c.type === 'dispatch' ? c.decision : c.type))).toEqual([digest('allow 2'), digest('allow 2')]);
   });
 
@@ -166,11 +166,11 @@ describe('an allow that lapses', () => {
 
   it('is not renewed by an older one', () => {
     const lapsed = play(newRun(), [late]);
-    expect(play(lapsed.run, [{ type: 'renewed', at: at(3_601), decision: digest('old'), seq: 19, notAfter: at(9_000) }]).run).toBe(lapsed.run);
+    expect(play(lapsed.run, [{ type: 'renewed', at: at(3_601), decision: digest('old'), seq: 19, notAfter: at(9_000), rollbackUntil: at(86_400) }]).run).toBe(lapsed.run);
   });
 
   it('holds no longer than a newer one says, though the older one held longer', () => {
-    const shorter: RunEvent = { type: 'renewed', at: at(1), decision: digest('allow 2'), seq: 21, notAfter: at(100) };
+    const shorter: RunEvent = { type: 'renewed', at: at(1), decision: digest('allow 2'), seq: 21, notAfter: at(100), rollbackUntil: at(86_400) };
     const first = play(newRun({ targets: ['eu'] }), [start, shorter, answered('eu', 1, 'Succeeded', { at: at(99) })]);
     expect(sent(first.commands)).toEqual(['deploy eu 1', 'health-check eu 2']);
     const second = play(newRun({ targets: ['eu'] }), [start, shorter, answered('eu', 1, 'Succeeded', { at: at(100) })]);
@@ -181,7 +181,7 @@ describe('an allow that lapses', () => {
     const expired = answered('eu', 1, 'Refused', { code: 'AllowExpired', at: at(3_700) });
     const asked = play(newRun({ steps: retried(1, 0), targets: ['eu'] }), [start, expired]);
     expect(asked.commands.map(({ type }) => type)).toEqual(['dispatch', 'renew']);
-    const renewed = play(asked.run, [{ type: 'renewed', at: at(3_701), decision: digest('allow 2'), seq: 21, notAfter: at(7_200) }]);
+    const renewed = play(asked.run, [{ type: 'renewed', at: at(3_701), decision: digest('allow 2'), seq: 21, notAfter: at(7_200), rollbackUntil: at(86_400) }]);
     expect(renewed.commands).toMatchObject([{ type: 'dispatch', target: 'eu', try: 2, decision: digest('allow 2') }]);
     expect(finishOf(play(renewed.run, [answered('eu', 2, 'Succeeded', { at: at(3_702) })]).commands)).toMatchObject({ result: 'Succeeded' });
   });
@@ -197,7 +197,7 @@ describe('an allow that lapses', () => {
     for (; run.end === null && rounds < 100; rounds += 1) {
       const now = 3_600 * (rounds + 1);
       const expired = answered('eu', rounds + 1, 'Refused', { code: 'AllowExpired', at: at(now) });
-      run = play(run, [expired, { type: 'renewed', at: at(now), decision: digest(`allow ${rounds}`), seq: 21 + rounds, notAfter: at(now + 3_600) }]).run;
+      run = play(run, [expired, { type: 'renewed', at: at(now), decision: digest(`allow ${rounds}`), seq: 21 + rounds, notAfter: at(now + 3_600), rollbackUntil: at(now + 86_400) }]).run;
     }
     expect([rounds, run.end]).toMatchObject([11, { result: 'Errored' }]);
   });

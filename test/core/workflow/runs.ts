@@ -20,11 +20,11 @@ export function at(seconds: number): string {
 export function newRun({ steps, targets = ['eu', 'us'], onFailure = 'hold', replaces = true }: Setup = {}): RunState {
   return startRun({
     plan: {
-      type: 'stella/plan/v1', operation: 'promote', runs: null,
+      type: 'stella/plan/v1', operation: 'promote', breakGlass: null, runs: null,
       workflow: { name: 'default', steps: steps ?? [{ name: 'deploy', type: 'deploy' }, { name: 'check', type: 'health-check', needs: ['deploy'] }], onFailure },
       targets: targets.map((name) => ({ name, type: 'directory_host', agent: `agent-${name}`, connection: {} })),
     },
-    promotionDigest: digest('promotion digest'), generation: 4, decision: digest('allow'), decidedSeq: 20, notAfter: at(3_600), replaces: replaces ? digest('old lock') : null,
+    promotionDigest: digest('promotion digest'), generation: 4, decision: digest('allow'), decidedSeq: 20, notAfter: at(3_600), rollbackUntil: at(86_400), replaces: replaces ? digest('old lock') : null,
   });
 }
 
