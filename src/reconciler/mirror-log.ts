@@ -23,7 +23,7 @@ export class LogMirror {
   readonly #states = new Set<string>();
   readonly #releases = new Set<string>();
   readonly #promotions = new Map<string, PromotionRow>();
-  /** The newest decision of each subject, also after it was written: its run ends later. */
+  /** The newest decision of each subject that opened a run, also after it was written: its run ends later. */
   readonly #latest = new Map<string, PromotionRow>();
   /** Releases that were ever decided about, by application: their status follows what is deployed. */
   readonly #released = new Map<string, Set<string>>();
@@ -79,15 +79,22 @@ export class LogMirror {
   }
 
   #keep(row: PromotionRow): void {
-    this.#latest.set(`${row.environment}/${row.application}`, row);
+    this.#follow(row);
     this.#promotions.set(promotionKey(row), row);
+  }
+
+  /** What waits for an open run does not take its place: the outcome is the run's. */
+  #follow(row: PromotionRow): void {
+    const key = `${row.environment}/${row.application}`;
+    const known = this.#latest.get(key);
+    if (known === undefined || row.outcome === 'allow' || promotionKey(known) === promotionKey(row)) this.#latest.set(key, row);
   }
 
   /** Decisions that Postgres has already, after a start: their runs may end yet. @param artifact inputs of the decisions */
   seed(records: Iterable<EvidenceRecord>, artifact: (digest: Digest) => Uint8Array | undefined): void {
     for (const record of records) {
       if (record.type !== 'promotion-decision' || record.predicate.operation === 'extend') continue;
-      this.#latest.set(`${record.predicate.environment}/${record.predicate.application}`, rowOf(record, record.predicate, artifact(record.predicate.input)));
+      this.#follow(rowOf(record, record.predicate, artifact(record.predicate.input)));
       this.#noteRelease(record.predicate);
     }
   }
@@ -116,15 +123,17 @@ export class LogMirror {
     const { state } = p;
     if (this.#records.length > 0) await this.#ledger.append(this.#records, [...this.#artifacts].map(([digest, bytes]) => ({ digest, bytes })));
     const states = this.#complete ? [...state.states.entries()].map(([key]) => key) : [...this.#states];
-    const releases = this.#complete ? [...p.desired.usable.Release.values()].map((e) => e.document.metadata.name) : [...this.#releases];
+    const known = [...p.desired.usable.Release.values()].map((e) => e.document.metadata.name);
+    const releases = this.#complete ? [...new Set([...known, ...[...state.locks.entries()].map(([name]) => name)])] : [...this.#releases];
     const changes = p.conditions.changes();
     const projection: Projection = {
-      asOf: p.at, complete: false,
+      // What another process left and nobody says any more goes with the first write.
+      asOf: p.at, complete: this.#complete,
       releases: { set: releases.flatMap((name) => releaseRow(state, p.desired, name, p.at)) },
       states: { set: states.flatMap((key) => { const app = state.states.get(key); return app === undefined ? [] : [stateRow(app)]; }) },
       promotions: { set: [...this.#promotions.values()] },
       ...(this.#documents || this.#complete ? { documents: { ...documentRows(state, p.at), remove: [...this.#gone.values()] } } : {}),
-      conditions: changes,
+      conditions: this.#complete ? { set: p.conditions.all() } : changes,
     };
     await this.#ledger.project(projection);
     p.conditions.clearChanges(changes);
@@ -136,6 +145,14 @@ export class LogMirror {
       });
     }
     this.#clear();
+  }
+
+  /** Writes what has changed in conditions alone: a pass that cannot go on must not stay unseen. @throws StorageError; then it stays for the next time */
+  async flushConditions(conditions: Conditions, at: string): Promise<void> {
+    const changes = conditions.changes();
+    if (changes.set.length === 0 && changes.remove.length === 0) return;
+    await this.#ledger.project({ asOf: at, complete: false, conditions: changes });
+    conditions.clearChanges(changes);
   }
 
   #clear(): void {

@@ -144,6 +144,13 @@ export class Reconciler {
 
   /** One reconcile. Never throws: what went wrong is a condition of the repository and in the report. */
   async pass(): Promise<PassReport> {
+    const report = await this.#tryPass();
+    // The pass that stalls has not come as far as the mirror. Where that is away too, the condition stays to be written by the next pass.
+    await this.#mirror?.flushConditions(this.conditions, this.#parts.now().toISOString()).catch(() => undefined);
+    return report;
+  }
+
+  async #tryPass(): Promise<PassReport> {
     const before = this.#writer?.state.size ?? 0;
     try {
       const rewound = await this.#reconcile();

@@ -25,7 +25,6 @@ import { AgentInventory } from './agent-inventory.ts';
 import { openControlSocket } from './control-socket.ts';
 import { findGenesisRoot } from './genesis-root.ts';
 import { openRepositories, type Repositories } from './repositories.ts';
-import { RepositoryConditions } from './repository-conditions.ts';
 import { openAgentAuthority, openSigners } from './server-keys.ts';
 import { openServerRegistries } from './server-registries.ts';
 import { Unwinding } from './unwinding.ts';
@@ -172,8 +171,7 @@ async function createReconciler({ config, world, unwinding, repositories, log }:
   });
 }
 
-function createLoop({ config, world, log, repositories }: Parts, reconciler: Reconciler, listeners: Core['listeners']): ReconcileLoop {
-  const conditions = new RepositoryConditions(log.ledger);
+function createLoop({ config, world, repositories }: Parts, reconciler: Reconciler, listeners: Core['listeners']): ReconcileLoop {
   const said = { fault: '', overdue: false };
   const loop: ReconcileLoop = new ReconcileLoop({
     reconciler, now: world.now, timers: processTimers, random: world.random ?? Math.random, pollSeconds: config.pollSeconds,
@@ -187,7 +185,6 @@ function createLoop({ config, world, log, repositories }: Parts, reconciler: Rec
       said.fault = fault;
       said.overdue = loop.status.overdue;
       if (loop.status.passes % REPACK_PASSES === 0) await repack(repositories, world);
-      await conditions.write(reconciler.conditions.all(), world.now());
     },
   });
   return loop;
