@@ -77,12 +77,12 @@ async function environments(queries: Queries, logId: string): Promise<readonly E
   const states = await queries.query<Identified<StateRow>>(`SELECT ${STATE} FROM release.environment_state WHERE log_id = $1 ORDER BY environment, application`, [logId]);
   const roots = await queries.query<{ document: JsonObject }>(`SELECT document FROM release.documents WHERE log_id = $1 AND kind = 'TrustRoot'`, [logId]);
   const root = roots.rows[0]?.document as unknown as DocumentOf<'TrustRoot'> | undefined;
-  const trusted = (name: string, document: JsonObject | null): boolean =>
+  const isReconcilerTrusted = (name: string, document: JsonObject | null): boolean =>
     trustsReconciler({ minimums: root?.spec.minimums, name, environment: document as unknown as DocumentOf<'Environment'> | null });
-  const inForce = documents.rows.map((row) => ({ ...row, reconcilerTrusted: trusted(row.name, row.document), states: states.rows.filter((state) => state.environment === row.name) }));
+  const inForce = documents.rows.map((row) => ({ ...row, reconcilerTrusted: isReconcilerTrusted(row.name, row.document), states: states.rows.filter((state) => state.environment === row.name) }));
   const known = new Set(inForce.map(({ name }) => name));
   const others = [...new Set(states.rows.map(({ environment }) => environment))].filter((name) => !known.has(name));
-  return [...inForce, ...others.map((name) => ({ name, order: null, document: null, reconcilerTrusted: trusted(name, null), states: states.rows.filter((state) => state.environment === name) }))];
+  return [...inForce, ...others.map((name) => ({ name, order: null, document: null, reconcilerTrusted: isReconcilerTrusted(name, null), states: states.rows.filter((state) => state.environment === name) }))];
 }
 
 async function promotion(queries: Queries, logId: string, id: string): Promise<(Identified<PromotionRow> & { readonly approvals: readonly ApprovalRow[] }) | null> {
