@@ -11,6 +11,7 @@ import { parseDigest, type Digest } from '../src/core/model/digest.ts';
 import { recordPath } from '../src/core/evidence/layout.ts';
 import { appStateOf } from '../src/core/evidence/log-state.ts';
 import { requireComponent } from './fakes/components.ts';
+import { registeredAttacks, RULES } from './tidy/attacks.ts';
 import { doc, World } from './fakes/world.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -96,23 +97,34 @@ describe('commands in the documents', () => {
   });
 });
 
-describe('the table of rules in docs/architecture.md', () => {
-  const rows = (): ReturnType<typeof tableBelow> => tableBelow('docs/architecture.md', 'Where each rule of trust lives');
+describe('the table of rules in docs/trust.md', () => {
+  const rows = tableBelow('docs/trust.md', 'Rules');
+  const attacks = registeredAttacks(root).attacks;
 
   it('has every rule once, in order', () => {
-    expect(rows().map(([rule]) => rule)).toEqual(Array.from({ length: 32 }, (_, i) => `T${i + 1}`));
+    expect(rows.map(([rule]) => rule)).toEqual(RULES);
   });
 
   it('names files that are there and cite the rule', () => {
-    const faults = rows().flatMap(([rule = '', , files = '']) =>
-      inCode(files).filter((path) => !existsSync(join(root, path)) || !new RegExp(`\\b${rule}\\b`).test(read(path))).map((path) => `${rule}: ${path}`));
+    const faults = rows.flatMap(([rule = '', , files = '']) => {
+      const named = inCode(files);
+      const wrong = named.filter((path) => !existsSync(join(root, path)) || !new RegExp(`\\b${rule}\\b`).test(read(path)));
+      return (named.length === 0 ? ['nothing'] : wrong).map((path) => `${rule}: ${path}`);
+    });
     expect(faults).toEqual([]);
   });
 
-  it('says of each rule without a file that it is not there yet', () => {
-    const silent = rows().filter(([, what = '', files = '']) => inCode(files).length === 0 && !/not yet/i.test(what)).map(([rule]) => rule);
-    expect(silent).toEqual([]);
+  it('names every file with an attack on the rule, and no other', () => {
+    expect(rows.map(([rule, , , files = '']) => [rule, inCode(files)])).toEqual(
+      RULES.map((rule) => [rule, [...new Set(attacks.filter(({ rules }) => rules.includes(rule)).map(({ path }) => path))].sort()]));
   });
+});
+
+it('docs/attacks.md lists every attack by the rules that it tries to get around', async () => {
+  const { attacks } = registeredAttacks(root);
+  const sections = RULES.map((rule) => `## ${rule}\n\n${attacks.filter(({ rules }) => rules.includes(rule)).map(({ name, path }) => `- ${name} (\`${path}\`)`).sort().join('\n')}\n`);
+  const page = `# Attacks\n\nEvery attack that \`npm test -- trust\` tries, by [rule](trust.md). Each has a twin that lacks the one defect and is accepted. Written by a test: \`npx vitest run test/docs.test.ts -u\`.\n\n${sections.join('\n')}`;
+  await expect(page).toMatchFileSnapshot('../docs/attacks.md');
 });
 
 /** A log that was copied, so that a test may damage it. */

@@ -1,10 +1,17 @@
 import ts from 'typescript';
-import { findingAt, walk, type Finding, type Source } from './source.ts';
+import { findingAt, listFiles, loadSources, walk, type Finding, type Source } from './source.ts';
 
 /** An attack as it stands in a test under `test/trust`. */
 export type ListedAttack = { readonly name: string; readonly rules: readonly string[]; readonly path: string };
 
+export const RULES: readonly string[] = Array.from({ length: 32 }, (_, i) => `T${i + 1}`);
 const REGISTRATIONS: ReadonlySet<string> = new Set(['attack', 'survives']);
+
+/** All of the repository, sorted by file. */
+export function registeredAttacks(root: string): ReturnType<typeof attacksIn> {
+  const found = loadSources(root, listFiles(root).filter((path) => /^test\/trust\/.*\.test\.ts$/.test(path))).map(attacksIn);
+  return { attacks: found.flatMap((file) => file.attacks), unreadable: found.flatMap((file) => file.unreadable) };
+}
 
 /** Attacks that are registered in a file, and registrations whose name or rules cannot be read without running them. */
 export function attacksIn(source: Source): { readonly attacks: readonly ListedAttack[]; readonly unreadable: readonly Finding[] } {
