@@ -31,6 +31,7 @@ export const commands: readonly Entry[] = [
   entry('demo', 'Play a team, a server and an agent on this machine, in under a minute', () => import('../cli/commands/demo.ts'), () => import('../cli/compose/demo-stage.ts')),
   entry('init', 'Write a working repository with your own key', () => import('../cli/commands/init.ts'), () => import('../cli/compose/signing.ts')),
   entry('lint', 'Check the declarations', () => import('../cli/commands/lint.ts'), clone),
+  entry('check', 'Tell before the merge what would be refused', () => import('../cli/commands/check.ts'), clone),
   entry('release', 'Write a release, tags resolved to digests', () => import('../cli/commands/release.ts'), clone),
   entry('promote', 'Ask for a release to run in an environment', () => import('../cli/commands/promote.ts'), clone),
   entry('explain', 'Say why a promotion runs or waits, and who can act', () => import('../cli/commands/explain.ts'), clone),

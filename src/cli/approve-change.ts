@@ -23,16 +23,16 @@ export type ChangeView = {
 };
 
 /** @param earlier the list that the person approved last, for a refresh @throws CliError `NothingToApprove`, `OtherDigest` */
-export function changeView(world: PlanningWorld, loaded: LoadedDeclarations, p: { readonly only: readonly string[]; readonly change: string | undefined; readonly earlier: readonly ProtectedChange[] }): ChangeView & { readonly rootLeftOut: boolean } {
+export function changeView(world: PlanningWorld, loaded: LoadedDeclarations, p: { readonly only: readonly string[]; readonly change: string | undefined; readonly earlier: readonly ProtectedChange[] }): ChangeView & { readonly rootLeftOut: boolean; readonly liftings: readonly string[] } {
   const pending = pendingFor(world, loaded, p);
-  if (pending.digest === null) throw new CliError('NothingToApprove', 'No protected document of this commit differs from what is in force.', null, { exitCode: 1 });
+  if (pending.digest === null) throw new CliError('NothingToApprove', `No protected document of this commit differs from what is in force${pending.liftings.length === 0 ? '' : ', but for stops that it does not hold'}.`, pending.liftings.length === 0 ? null : `To lift one: stella approve --pending --only ${pending.liftings[0] ?? ''}`, { exitCode: 1 });
   if (p.change !== undefined && p.change !== pending.digest) {
     throw new CliError('OtherDigest', `The pending changes of this commit have the digest ${pending.digest}, not ${p.change}.`, 'Fetch and look again: something changed, or another commit was meant (--ref, --only).', { exitCode: 1 });
   }
   const before = new Set(p.earlier.map(entryText));
   return {
     type: 'change', digest: pending.digest, changes: pending.changes.map((change) => ({ ...change, approvedBefore: before.has(entryText(change)) })),
-    ...voicesOn(world, pending.digest), seenAt: seenCommit(loaded), onto: loaded.tip, rootLeftOut: pending.root,
+    ...voicesOn(world, pending.digest), seenAt: seenCommit(loaded), onto: loaded.tip, rootLeftOut: pending.root, liftings: pending.liftings,
   };
 }
 

@@ -64,6 +64,8 @@ export type PersonalKey = {
 export type LoadedDeclarations = {
   /** The commit whose declarations these are, or over which a candidate is laid. */
   readonly tip: CommitId;
+  /** The tip of the target branch. */
+  readonly target: CommitId;
   readonly desired: DesiredState;
   /** A commit that the target branch does not hold and whose files lie over the tip's (T18). */
   readonly candidate?: Candidate;
@@ -106,6 +108,8 @@ export type CloneParts = {
   randomHex(bytes: number): string;
   readText(file: string): Promise<string | null>;
   writeText(file: string, text: string): Promise<void>;
+  /** A new program, mode 0755. */
+  writeProgram(file: string, text: string): Promise<void>;
   hasSshKeygen(context: CommandContext): Promise<boolean>;
 };
 

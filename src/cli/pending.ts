@@ -5,9 +5,10 @@ import { findDocument, protectedDocuments, type DesiredState } from '../core/des
 import { inForceOf, rootOf, type LogState } from '../core/evidence/log-state.ts';
 import { pendingChanges } from '../core/trust/pending-changes.ts';
 import { quorumFor } from '../core/trust/quorum.ts';
+import { partLiftings } from '../core/trust/stop.ts';
 
 export type PendingChange = ProtectedChange & { readonly quorum: string };
-export type Pending = { readonly changes: readonly PendingChange[]; readonly digest: Digest | null; /** The root differs as well and is not in the list: it changes by itself (T16). */ readonly root: boolean };
+export type Pending = { /** Stops in force that the commit does not hold; they are in the list only where they are named (T24). */ readonly liftings: readonly string[]; readonly changes: readonly PendingChange[]; readonly digest: Digest | null; /** The root differs as well and is not in the list: it changes by itself (T16). */ readonly root: boolean };
 
 /**
  * Where the protected documents of a commit differ from what is in force (T15).
@@ -22,11 +23,12 @@ export function pendingIn(state: LogState, desired: DesiredState, only: readonly
   }));
   const all = pendingChanges(state, tip, unusable);
   const root = rootOf(state);
-  const wanted = all.filter((c) => only.length === 0 || only.includes(`${c.kind}/${c.name}`) || only.includes(c.kind));
+  const { liftings, others: rest } = partLiftings(state, all, (change) => sidesOf(state, desired, change).after);
+  const wanted = only.length === 0 ? rest : all.filter((c) => only.includes(`${c.kind}/${c.name}`) || (only.includes(c.kind) && !liftings.includes(c)));
   const others = wanted.filter((c) => c.kind !== 'TrustRoot');
   const changes = (others.length === 0 ? wanted : others).map((c) => ({ ...c, quorum: c.kind === 'TrustRoot' ? thresholdText(root.spec.threshold) : quorumText(quorumFor(root, c)) }));
   const digest = changes.length === 0 ? null : changeDigest(state.logId, changes);
-  return { changes, digest, root: others.length < wanted.length && others.length > 0 };
+  return { liftings: liftings.filter((c) => !changes.some((d) => d.kind === c.kind && d.name === c.name)).map((c) => `${c.kind}/${c.name}`), changes, digest, root: others.length < wanted.length && others.length > 0 };
 }
 
 function quorumText({ people, roles }: Quorum): string {

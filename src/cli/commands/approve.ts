@@ -173,8 +173,9 @@ async function changeQuestion(desk: Desk, loaded: LoadedDeclarations): Promise<Q
   const first = changeView(world, loaded, { ...p, earlier: [] });
   const keys = new Set(first.changes.map(({ kind, name }) => `${kind}/${name}`));
   const earlier = flagOption(context.values, 'refresh') ? earlierChanges(saidBy(world, principal, 'change'), keys) : [];
-  const { rootLeftOut, ...view } = earlier.length === 0 ? first : changeView(world, loaded, { ...p, earlier });
+  const { rootLeftOut, liftings, ...view } = earlier.length === 0 ? first : changeView(world, loaded, { ...p, earlier });
   const warnings = rootLeftOut ? ['note: the trust root differs as well and is left out; it changes alone: stella approve --pending --only TrustRoot'] : [];
+  if (liftings.length > 0) warnings.push(`note: ${liftings.join(', ')} would be lifted and is left out, because a stop is lifted only on purpose: stella approve --pending --only ${liftings[0] ?? ''}`);
   if (flagOption(context.values, 'refresh') && earlier.length === 0) warnings.push('note: the log knows no earlier approval of these documents by you, so all of it is shown');
   return { text: changeText(world, loaded, view), model: view, specs: [changeSpec(view, answerTo(desk, world, view))], warnings };
 }
@@ -183,7 +184,7 @@ async function changeQuestion(desk: Desk, loaded: LoadedDeclarations): Promise<Q
 async function withdrawQuestion({ context, clone, repository, evidence, principal }: Desk): Promise<Question> {
   const tip = evidence.state.tip?.commit;
   if (tip === undefined) throw new CliError('NothingToWithdraw', 'The log has seen nothing yet.', null, { exitCode: 1 });
-  const world = await clone.worldOf(repository, evidence, { tip, desired: emptyDesiredState(), changedKeys: [], changedPaths: [] }, context.now().toISOString());
+  const world = await clone.worldOf(repository, evidence, { tip, target: tip, desired: emptyDesiredState(), changedKeys: [], changedPaths: [] }, context.now().toISOString());
   const [name] = context.positionals;
   const said = saidBy(world, principal, name === undefined ? 'change' : 'promotion');
   const standing = name === undefined ? standingChanges(said, world.state, { change: textOption(context.values, 'change'), only: textOptions(context.values, 'only') }) : standingFor(said, subjectOf(name), world.state);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { access, lstat, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, chmod, lstat, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { directGitCommands } from '../../adapters/git/git-command.ts';
 import type { GitSettings } from '../../adapters/git/git-folder.ts';
@@ -139,6 +139,12 @@ export async function readText(file: string): Promise<string | null> {
 export async function writeText(file: string, text: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, text);
+}
+
+export async function writeProgram(file: string, text: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, text, { mode: 0o755 });
+  await chmod(file, 0o755);
 }
 
 export function hasSshKeygen(context: CommandContext): Promise<boolean> {

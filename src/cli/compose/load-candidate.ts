@@ -3,10 +3,8 @@ import type { LogState } from '../../core/evidence/log-state.ts';
 import { layCandidateOver } from '../../reconciler/candidate.ts';
 import { Declarations, type Loaded } from '../../reconciler/declarations.ts';
 import type { Evidence, LoadedDeclarations, Repository } from '../clone.ts';
+import { CandidateConflict } from '../candidate-conflict.ts';
 import { CliError } from '../command.ts';
-import { plain } from '../terminal.ts';
-
-const FILES_SHOWN = 20;
 
 export async function loadCommit(repository: Repository, ref: string): Promise<LoadedDeclarations> {
   const { reader, parser } = repository;
@@ -21,19 +19,18 @@ export async function loadCandidate(repository: Repository, evidence: Evidence, 
   const onto = unchanged(await declarations.load(tip));
   if (await reader.isAncestor(tip, commit)) {
     const { state, changedKeys, changedPaths } = await declarations.load(commit);
-    return { tip: commit, desired: state, changedKeys, changedPaths };
+    return { tip: commit, target: tip, desired: state, changedKeys, changedPaths };
   }
   if (await reader.isAncestor(commit, tip)) return onto;
   const laid = await layCandidateOver(reader, parser, onto, commit);
-  if (laid.ok) return { tip, desired: laid.desired, candidate: laid.candidate, changedKeys: laid.changedKeys, changedPaths: [...laid.candidate.files.keys()] };
+  if (laid.ok) return { tip, target: tip, desired: laid.desired, candidate: laid.candidate, changedKeys: laid.changedKeys, changedPaths: [...laid.candidate.files.keys()] };
   const [mine, theirs] = [commit.slice(0, 12), tip.slice(0, 12)];
   if (laid.code === 'Unrelated') throw new CliError('Unrelated', `${mine} has no history in common with ${theirs}, the tip of the target branch.`, 'Begin a branch at the target branch, and commit there.', { exitCode: 1 });
-  const more = laid.paths.length > FILES_SHOWN ? ` and ${laid.paths.length - FILES_SHOWN} more` : '';
-  throw new CliError('Conflict', `${mine} and ${theirs}, the tip of the target branch, both changed: ${laid.paths.slice(0, FILES_SHOWN).map(plain).join(', ')}${more}. Nothing is planned.`, 'Merge or rebase, so that one commit says what these files hold.', { exitCode: 1 });
+  throw new CandidateConflict(commit, tip, laid.paths);
 }
 
 function unchanged({ tip, state }: Loaded): LoadedDeclarations {
-  return { tip, desired: state, changedKeys: [], changedPaths: [] };
+  return { tip, target: tip, desired: state, changedKeys: [], changedPaths: [] };
 }
 
 async function commitNamed(repository: Repository, ref: string): Promise<CommitId> {
