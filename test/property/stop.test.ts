@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildDecisionInput, type DecisionMaterial } from '../../src/core/decision/build-input.ts';
 import { decide } from '../../src/core/decision/decide.ts';
 import type { Decision } from '../../src/core/decision/types.ts';
-import { emptyAppState, initialState, stateKey, type InForce, type LogState } from '../../src/core/evidence/log-state.ts';
+import { emptyAppState, initialState, stateKey, type InForce, type LockEntry, type LogState, type ObservedApproval } from '../../src/core/evidence/log-state.ts';
 import { BucketMap } from '../../src/core/model/bucket-map.ts';
 import { canonicalBytes, type JsonObject } from '../../src/core/model/canonical-json.ts';
 import { digestOf, digestOfBytes, type Digest, type Preimage } from '../../src/core/model/digest.ts';
@@ -60,7 +60,7 @@ beforeAll(async () => {
   const pairs = await Promise.all(NAMES.map(async (name) => [name, [await createSshKey(folder, `${name}-1`), await createSshKey(folder, `${name}-2`)]] as const));
   keys = Object.fromEntries(pairs) as unknown as typeof keys;
   const plain = doc('Promotion', 'prod/shop', { release: '1' });
-  const intent = canonicalBytes(intentPreimage({ logId, promotion: plain, releaseSpec: null }) as unknown as JsonObject);
+  const intent = canonicalBytes(intentPreimage({ logId, promotion: plain, releaseSpec: digestOfBytes('release') }) as unknown as JsonObject);
   const signature = async (by: SshKey) => ({ format: 'sshsig' as const, signature: await signWithSsh(by, intent, 'stella-intent') });
   const [ann, ann2, bob] = await Promise.all([signature(keys.ann[0]), signature(keys.ann[1]), signature(keys.bob[0])]);
   promotions = new Map([['nobody', plain], ['ann', { ...plain, signatures: [ann] }], ['both', { ...plain, signatures: [ann, bob] }], ['other key', { ...plain, signatures: [ann2] }]]);
@@ -96,13 +96,13 @@ const fixed = (rule: number): readonly AnyDocument[] => [
 function stateOf(documents: readonly AnyDocument[], approvals: readonly (Signed & { readonly observedAt: string })[]): LogState {
   const base = initialState(root, logId);
   const entries = [root as unknown as AnyDocument, ...documents].map((document): [string, InForce] => [documentKey(document.kind, document.metadata.name), { kind: document.kind, name: document.metadata.name, digest: documentDigest(document), document, seq: 0, tip: null }]);
-  const observed = approvals.map((a) => [a.artifact, {
+  const observed = approvals.map((a): [string, ObservedApproval] => [a.artifact, {
     type: 'approval', action: a.document.spec.action, document: documentDigest(a.document as unknown as AnyDocument), artifact: a.artifact, approves: { type: 'promotion', digest: a.document.spec.digest },
     subject: { environment: 'prod', application: 'shop' }, principal: a.by, fingerprint: a.fingerprint, payload: a.payload, observedAt: a.observedAt, seq: 1,
-  } as never] as const);
+  }]);
   return {
-    ...base, inForce: BucketMap.from(entries), approvals: BucketMap.from(observed), tip: { ref: 'refs/heads/main', commit: 'a'.repeat(40) as never, observedAt: AS_OF },
-    locks: BucketMap.from([['shop/1', { lock: {} as Lock, digest: lock, releaseSpec: null as never, seq: 1, lockedAt: AS_OF }]]),
+    ...base, inForce: BucketMap.from(entries), approvals: BucketMap.from(observed), tip: { ref: 'refs/heads/main', commit: 'a'.repeat(40) as never, observedAt: AS_OF, seq: 0 },
+    locks: BucketMap.from<LockEntry>([['shop/1', { lock: {} as Lock, digest: lock, releaseSpec: digestOfBytes('release'), seq: 1, lockedAt: AS_OF }]]),
     states: BucketMap.from([[stateKey('prod', 'shop'), { ...emptyAppState('prod', 'shop'), approvals: approvals.map((a) => a.artifact) }]]),
   };
 }

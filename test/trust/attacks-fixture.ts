@@ -22,6 +22,8 @@ export class Stage {
   /** By environment for `shop`, by `<environment>/<application>` for others. */
   readonly decisions = new Map<string, Decided>();
 
+  /** Every decision since the stage opened, oldest first. */
+  readonly history: Decided[] = [];
   /** Every protected change that was recorded since the stage opened. */
   readonly changes: ProtectedChangeRecord[] = [];
 
@@ -40,6 +42,7 @@ export class Stage {
   reconciler(): Promise<Reconciler> {
     const onRecord = ({ record }: Pick<RecordStep, 'record'>): void => {
       if (record.type === 'protected-change') this.changes.push(record);
+      if (record.type === 'promotion-decision') this.history.push(record.predicate);
       if (record.type === 'promotion-decision') this.decisions.set(placeOf(record.predicate.environment, record.predicate.application), record.predicate);
     };
     return this.world.reconciler({ onRecord });
