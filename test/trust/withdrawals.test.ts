@@ -1,0 +1,62 @@
+import { afterAll, beforeAll } from 'vitest';
+import { documentDigest, type AnyDocument, type DocumentOf } from '../../src/core/model/documents.ts';
+import { doc } from '../fakes/world.ts';
+import { attack, type Verdict } from './attack.ts';
+import { Stage } from './attacks-fixture.ts';
+import { Desk } from './promotion-desk.ts';
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await Stage.open({ documents: [doc('Environment', 'prod', { order: 2, approvals: { people: 1, roles: [{ role: 'sre', count: 1 }] } })] });
+});
+afterAll(() => stage.close());
+
+const people = (): Stage['world']['people'] => stage.world.people;
+
+attack('approval withdrawn', {
+  rules: ['T23'], expects: 'Withdrawn',
+  attempt: async () => {
+    const desk = await Desk.asked(stage);
+    return desk.hand(await desk.approval(people().bob), await desk.approval(people().bob, { action: 'withdraw' }));
+  },
+  twin: async () => {
+    const desk = await Desk.asked(stage);
+    return desk.hand(await desk.approval(people().bob), await desk.approval(people().carol, { action: 'withdraw' }));
+  },
+});
+
+/** Somebody kept a yes from the server, let the withdrawal pass, and shows the yes afterwards. */
+async function shownLate(makesAnew: boolean): Promise<Verdict> {
+  const desk = await Desk.asked(stage);
+  const kept = await desk.approval(people().bob);
+  const withdrawal = await desk.approval(people().bob, { action: 'withdraw' });
+  await desk.hand(withdrawal);
+  return desk.hand(makesAnew ? await desk.approval(people().bob, { despite: [documentDigest(withdrawal)] }) : kept);
+}
+attack('approval kept back and shown after its withdrawal', { rules: ['T23', 'T7'], expects: 'Withdrawn', attempt: () => shownLate(false), twin: () => shownLate(true) });
+
+/** A no that is "withdrawn" so that the yes of somebody else is enough. */
+async function takenBack(first: 'reject' | 'approve'): Promise<Verdict> {
+  const desk = await Desk.asked(stage);
+  await desk.hand(await desk.approval(people().bob, { action: first }));
+  return desk.hand(await desk.approval(people().bob, { action: 'withdraw' }), await desk.approval(people().carol));
+}
+attack('rejection withdrawn', {
+  rules: ['T24', 'T23'], expects: 'ApprovalsRejected', attempt: () => takenBack('reject'),
+  twin: async () => {
+    const desk = await Desk.asked(stage);
+    return desk.hand(await desk.approval(people().bob, { action: 'withdraw' }), await desk.approval(people().carol));
+  },
+});
+
+/** bob approves a new environment; then bob, or carol who has no say in it, withdraws. */
+async function changeTakenBack(name: string, by: 'bob' | 'carol'): Promise<Verdict> {
+  const environment = doc('Environment', name, { order: 50 + name.length });
+  const changes = await stage.change('Environment', name, environment);
+  const withdrawal = await stage.changeApproval(people()[by], changes, { action: 'withdraw' });
+  const documents: readonly [AnyDocument, DocumentOf<'Approval'>, DocumentOf<'Approval'>] = [environment, await stage.changeApproval(people().bob, changes), withdrawal];
+  await stage.world.commit(documents);
+  await stage.settle();
+  return stage.changeVerdict(environment);
+}
+attack('approval of a protected change withdrawn', { rules: ['T15', 'T23'], expects: 'ChangeRefused', attempt: () => changeTakenBack('qa', 'bob'), twin: () => changeTakenBack('load', 'carol') });
