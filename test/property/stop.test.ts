@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildDecisionInput, type DecisionMaterial } from '../../src/core/decision/build-input.ts';
 import { decide } from '../../src/core/decision/decide.ts';
 import type { Decision } from '../../src/core/decision/types.ts';
-import { emptyAppState, initialState, stateKey, type InForce, type LockEntry, type LogState, type ObservedApproval } from '../../src/core/evidence/log-state.ts';
+import { emptyAppState, initialState, stateKey, type AppState, type InForce, type LockEntry, type LogState, type ObservedApproval } from '../../src/core/evidence/log-state.ts';
 import { BucketMap } from '../../src/core/model/bucket-map.ts';
 import { canonicalBytes, type JsonObject } from '../../src/core/model/canonical-json.ts';
 import { digestOf, digestOfBytes, type Digest, type Preimage } from '../../src/core/model/digest.ts';
@@ -103,7 +103,7 @@ function stateOf(documents: readonly AnyDocument[], approvals: readonly (Signed 
   return {
     ...base, inForce: BucketMap.from(entries), approvals: BucketMap.from(observed), tip: { ref: 'refs/heads/main', commit: 'a'.repeat(40) as never, observedAt: AS_OF, seq: 0 },
     locks: BucketMap.from<LockEntry>([['shop/1', { lock: {} as Lock, digest: lock, releaseSpec: digestOfBytes('release'), seq: 1, lockedAt: AS_OF }]]),
-    states: BucketMap.from([[stateKey('prod', 'shop'), { ...emptyAppState('prod', 'shop'), approvals: approvals.map((a) => a.artifact) }]]),
+    states: BucketMap.from<AppState>([[stateKey('prod', 'shop'), { ...emptyAppState('prod', 'shop'), approvals: approvals.map((a) => a.artifact) }]]),
   };
 }
 

@@ -4,7 +4,7 @@ import type { ChangesFault } from './fold-changes.ts';
 
 export type OrderRefusal =
   | 'BundleMalformed' | ChangesFault['code'] | 'DecisionUnsigned' | 'NotAnAllow' | 'PlanMismatch' | 'PromotionDigestMismatch' | 'TargetMismatch' | 'QuorumNotMet' | 'Frozen' | 'ReleaseSuspended' | 'AgentSuspended' | 'GenerationOld'
-  | 'RollbackUnproven' | 'BreakGlassNotAllowed' | 'AllowExpired' | 'OperationMismatch' | 'Frozen' | 'ReleaseSuspended' | 'AgentSuspended';
+  | 'RollbackUnproven' | 'BreakGlassNotAllowed' | 'AllowExpired' | 'OperationMismatch';
 
 /** An order that is not proven. Thrown within a proof only; outside it is a value. */
 export class Refused extends Error {
