@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { createPublicKey } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,10 +11,13 @@ import { enrol, issueToken, makeIdentity, startAgentProcess } from '../../src/cl
 import type { StartedServer } from '../../src/cli/compose/server.ts';
 import { parseAgentConfig, type AgentConfig } from '../../src/config/agent.ts';
 import type { ServerConfig } from '../../src/config/server.ts';
-import type { AnyDocument } from '../../src/core/model/documents.ts';
+import { documentDigest, type AnyDocument } from '../../src/core/model/documents.ts';
+import { changeDigest } from '../../src/core/model/preimages.ts';
+import { rootOf } from '../../src/core/evidence/log-state.ts';
+import { changeTo } from '../../src/core/trust/apply-change.ts';
 import { stringify } from 'yaml';
 import { migratedDatabase } from '../contract/postgres-fixture.ts';
-import { createTemporaryFolder } from '../fakes/git-repository.ts';
+import { createSshKey, createTemporaryFolder } from '../fakes/git-repository.ts';
 import type { ScratchDatabase } from '../fakes/postgres.ts';
 import { doc, World } from '../fakes/world.ts';
 import { environment, getJson, serverConfig, start } from './serve-fixture.ts';
@@ -132,6 +136,46 @@ test('an agent does not enrol at a server whose authority the pinned root does n
   await expect(enrolAt(server, token)).rejects.toThrow(/AuthorityRefused/);
 });
 
+test('a server whose keys are all rotated by the next root goes on: agents enrol again with the new authority, and none does with the old', async () => {
+  const first = await serve();
+  await enrolAt(first, await first.issueEnrolmentToken('host'));
+  const keys = join(world.folder, 'server-keys');
+  const [decisions, agentCa, commits] = [newPrivateKeyPem(), newPrivateKeyPem(), await createSshKey(join(keys, 'next'), 'next')];
+  await writeFile(join(keys, 'decisions-2.pem'), decisions, { mode: 0o600 });
+  await writeFile(join(keys, 'agent-ca-2.pem'), agentCa, { mode: 0o600 });
+  const old = config;
+  await servers.pop()?.close();
+  config = { ...config, keys: { ...config.keys, nextDecisions: join(keys, 'decisions-2.pem'), nextEvidenceCommits: commits.privateKeyPath } };
+  const second = await serve();
+  await commitNextRoot(second, { decisions: publicPemOf(decisions), 'agent-ca': publicPemOf(agentCa), 'evidence-commits': commits.publicKey });
+  await expect.poll(() => second.reconciler.state?.inForceDigests.root, within).not.toBe(world.pin);
+  await servers.pop()?.close();
+  config = { ...old, keys: { ...old.keys, decisions: join(keys, 'decisions-2.pem'), evidenceCommits: commits.privateKeyPath, agentCa: join(keys, 'agent-ca-2.pem') } };
+  const third = await serve();
+  await enrolAt(third, await third.issueEnrolmentToken('host'));
+  await runAgent(third);
+  await askForRelease();
+  await expect.poll(() => dev(third)?.lastOutcome?.result, within).toBe('Succeeded');
+  // T29: whoever stole the old authority's key stands where the server was.
+  await servers.pop()?.close();
+  config = { ...config, keys: { ...config.keys, agentCa: old.keys.agentCa } };
+  const thief = await serve();
+  await expect(enrolAt(thief, await thief.issueEnrolmentToken('host'))).rejects.toThrow(/AuthorityRefused/);
+});
+
+const publicPemOf = (privatePem: string): string => createPublicKey(privatePem).export({ type: 'spki', format: 'pem' }) as string;
+
+/** The next root with other keys of ours, approved by alice, who holds its one root key. */
+async function commitNextRoot(server: StartedServer, keys: Readonly<Record<string, string>>): Promise<void> {
+  const { state } = server.reconciler;
+  if (state === null) throw new Error('the log is not read yet');
+  const { spec } = rootOf(state);
+  const services = spec.services.map((service) => ({ ...service, publicKey: keys[service.role] ?? service.publicKey }));
+  const root = doc('TrustRoot', 'root', { ...spec, version: spec.version + 1, previous: state.inForceDigests.root, documents: null, services }) as unknown as AnyDocument;
+  const changes = [changeTo(state, 'TrustRoot', 'root', documentDigest(root))];
+  await world.commit([root, (await world.approval(world.people.alice, { type: 'change', digest: changeDigest(world.pin, changes), changes })) as unknown as AnyDocument], { by: world.people.alice });
+}
+
 test('no token is issued for an agent that has no document in force', async () => {
   const server = await serve();
   await expect(server.issueEnrolmentToken('nobody')).rejects.toMatchObject({ code: 'AgentNotInForce' });
@@ -139,7 +183,8 @@ test('no token is issued for an agent that has no document in force', async () =
 
 test('the command serves until it is told to stop, and ends with 0', async () => {
   const file = join(world.folder, 'server.yaml');
-  const { keys } = config;
+  const { decisions, evidenceCommits, agentCa } = config.keys;
+  const keys = { decisions, evidenceCommits, agentCa };
   await writeFile(file, stringify({
     repository: { url: world.repository.folder }, genesis: world.pin, dataFolder: join(world.folder, 'command'), keys, http: { port: 0 }, agents: { channelPort: 0, enrolmentPort: 0 },
     storage: { driver: 'postgres', objectStore: 'seed-fs' },

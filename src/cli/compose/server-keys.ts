@@ -1,8 +1,10 @@
+import { createHash, X509Certificate } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openCommitSigner, openNextCommitSigner, type CommitKey } from '../../adapters/keys/commit-key.ts';
 import { KeyError } from '../../adapters/keys/key-error.ts';
 import { openRecordSigner } from '../../adapters/keys/record-key.ts';
+import { publicKeyDer } from '../../adapters/pki/key-form.ts';
 import { certifyAuthority, openAuthority, type AgentAuthority } from '../../adapters/pki/authority.ts';
 import type { ServerConfig } from '../../config/server.ts';
 import type { Signers } from '../../ports/signing.ts';
@@ -29,13 +31,25 @@ export async function openSigners(keys: ServerConfig['keys'], environment: Envir
 
 const CERTIFICATE = 'agent-ca.pem';
 
+/** A certificate of its own for each key that was ever rotated in: agents pin it, so it is never made twice. */
+async function certificateFile(folder: string, privateKeyPem: string): Promise<string> {
+  const first = await readFile(join(folder, CERTIFICATE), 'utf8').catch(() => null);
+  const own = Buffer.from(publicKeyDer(privateKeyPem));
+  const isOwn = first === null || own.equals(publicKeyDerOfCertificate(first));
+  return join(folder, isOwn ? CERTIFICATE : `agent-ca-${createHash('sha256').update(own).digest('hex').slice(0, 16)}.pem`);
+}
+
+function publicKeyDerOfCertificate(pem: string): Buffer {
+  return new X509Certificate(pem).publicKey.export({ type: 'spki', format: 'der' });
+}
+
 /**
- * The agents' authority. Its certificate is made once and kept in the data folder, because tokens and agents pin it.
+ * The agents' authority. Its certificate is made once for each key and kept in the data folder, because tokens and agents pin it.
  * @throws KeyError, RangeError
  */
 export async function openAgentAuthority(config: Pick<ServerConfig, 'keys' | 'dataFolder'>, environment: Environment, now: Date): Promise<AgentAuthority> {
   const { text } = await readKey(config.keys.agentCa, environment, 'keys.agentCa');
-  const file = join(config.dataFolder, CERTIFICATE);
+  const file = await certificateFile(config.dataFolder, text);
   const known = await readFile(file, 'utf8').catch(() => null);
   const certificatePem = known ?? (await certifyAuthority({ privateKeyPem: text, name: 'stella agents', now }));
   const authority = await openAuthority({ privateKeyPem: text, certificatePem });
