@@ -132,18 +132,3 @@ describe('a registry', () => {
   }
   attack('credential sent to a redirect', { rules: ['T18'], expects: 'RegistryUnauthorized', attempt: () => asked('elsewhere'), twin: () => asked('itself') });
 });
-
-describe('a name', () => {
-  async function named(name: string): Promise<Verdict> {
-    const environment = doc('Environment', name, { order: 70 });
-    const changes = await stage.change('Environment', name, environment);
-    await stage.world.commit([], { by: stage.world.people.alice, files: { [`environments/named-${++made}.yaml`]: yamlOf(environment), [`approvals/named-${made}.yaml`]: yamlOf(await stage.changeApproval(stage.world.people.bob, changes)) } });
-    await stage.settle();
-    const found = await stage.changeVerdict(environment);
-    await stage.world.commit([], { deletes: [`environments/named-${made}.yaml`] });
-    return found;
-  }
-  // A Cyrillic о, and a letter with its accent apart.
-  attack('confusable or differently normalised names', { rules: ['T32', 'T10'], expects: 'InvalidName', attempt: () => named('pr\u043ed'), twin: () => named('prod2') });
-  attack('name with its accent apart', { rules: ['T32', 'T10'], expects: 'InvalidName', attempt: () => named('pre\u0301prod'), twin: () => named('preprod') });
-});
