@@ -7,7 +7,7 @@ import { compareText } from '../core/model/names.ts';
 import { appStateOf, approvalKey, type LogState } from '../core/evidence/log-state.ts';
 import type { Observation } from '../core/evidence/records.ts';
 import { carriedByCommit, approvedByCommit } from '../core/trust/approval-commit.ts';
-import { signersOf, verifyTogether } from '../core/trust/embedded-signers.ts';
+import { signersOf, verifyDocumentsTogether } from '../core/trust/embedded-signers.ts';
 import { keyRingIn, ringWith, type KeyRing } from '../core/trust/key-ring.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader } from '../ports/git-reader.ts';
@@ -23,7 +23,7 @@ type Observed = { readonly observation: Extract<Observation, { type: 'approval' 
 export function observeApprovals(pass: Pick<Pass, 'batch'> & Partial<Pick<Pass, 'loaded'>>, documents: readonly DocumentOf<'Approval'>[]): number {
   const { batch } = pass;
   const ring = keyRingIn(batch.state, batch.openPgp);
-  verifyTogether(documents, ring);
+  verifyDocumentsTogether(documents, ring);
   let strangers = 0;
   const found = new Map<string, Observed>();
   for (const document of documents) {

@@ -12,6 +12,8 @@ const ENTRIES: readonly Entry[] = [
   { name: 'reconcile_vs_plain_git', unit: 'ratio', file: './reconcile.ts', run: 'reconcileVsPlainGit' },
   { name: 'one_change_50k_vs_1k', unit: 'ratio', file: './one-change.ts', run: 'oneChange50kVs1k' },
   { name: 'verify_vs_git_ssh', unit: 'ratio', file: './verify.ts', run: 'verifyVsGitSsh' },
+  { name: 'verify_vs_git_openpgp', unit: 'ratio', file: './verify.ts', run: 'verifyVsGitOpenPgp' },
+  { name: 'approvals_1000_ms', unit: 'ms', file: './approvals.ts', run: 'approvals1000Ms' },
   { name: 'decision_p95_ms', unit: 'ms', file: './decision.ts', run: 'decisionP95Ms' },
   { name: 'cli_start_vs_node', unit: 'ratio', file: './cli-start.ts', run: 'cliStartVsNode' },
   { name: 'server_rss_mb', unit: 'MB', file: './server-memory.ts', run: 'serverRssMb' },

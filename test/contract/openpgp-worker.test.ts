@@ -32,10 +32,11 @@ async function program(behaviour: string): Promise<URL> {
   const file = join(folder, 'worker.mjs');
   await writeFile(file, `
     import { workerData } from 'node:worker_threads';
+    import { decodeQuestions } from '${new URL('../../src/adapters/openpgp/question-bytes.ts', import.meta.url).href}';
     const { port, said } = workerData;
     const say = (what) => { port.postMessage(what); Atomics.add(said, 0, 1); Atomics.notify(said, 0); };
     const has = (questions, text) => questions.some(({ message }) => new TextDecoder().decode(message) === text);
-    port.on('message', (questions) => { ${behaviour}; say(new Uint8Array(questions.length).fill(1)); });
+    port.on('message', (bytes) => { const questions = decodeQuestions(bytes); ${behaviour}; say(new Uint8Array(questions.length).fill(1)); });
     say('ready');
   `);
   return pathToFileURL(file);

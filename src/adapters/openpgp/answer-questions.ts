@@ -7,12 +7,20 @@ const cryptographyOnly = { ...config, rejectHashAlgorithms: new Set<enums.hash>(
 
 /** One octet for each question: 1 where the signature is the key's over the message, else 0. */
 export async function answerQuestions(questions: readonly OpenPgpQuestion[]): Promise<Uint8Array> {
-  return Uint8Array.from(await Promise.all(questions.map(answer)));
+  // Many signatures of few keys: each key is read once.
+  const keys = new Map<string, Promise<PublicKeyPacket>>();
+  const keyOf = (body: Uint8Array): Promise<PublicKeyPacket> => {
+    const name = Buffer.from(body).toString('latin1');
+    const known = keys.get(name) ?? readKey(body);
+    keys.set(name, known);
+    return known;
+  };
+  return Uint8Array.from(await Promise.all(questions.map((question) => answer(question, keyOf))));
 }
 
-async function answer(question: OpenPgpQuestion): Promise<number> {
+async function answer(question: OpenPgpQuestion, keyOf: (body: Uint8Array) => Promise<PublicKeyPacket>): Promise<number> {
   try {
-    const key = await readKey(question.keyPacket);
+    const key = await keyOf(question.keyPacket);
     const signature = new SignaturePacket();
     signature.read(question.signature);
     // These are the bytes already that a message of any type becomes; the signature's own type is hashed as it stands.

@@ -1,5 +1,6 @@
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
 import type { OpenPgpQuestion } from '../../core/commit/openpgp.ts';
+import { encodeQuestions } from './question-bytes.ts';
 import type { Said, WorkerSetup } from './verify-worker.ts';
 
 /** Of one worker: many times what well-formed questions need. */
@@ -40,7 +41,8 @@ export class BlockingWorker {
 
   /** @returns one answer for each question; null when the thread crashed or did not answer in time, and must be closed */
   ask(questions: readonly OpenPgpQuestion[], deadlineMs: number): readonly boolean[] | null {
-    this.#port.postMessage(questions);
+    const bytes = encodeQuestions(questions);
+    this.#port.postMessage(bytes, [bytes.buffer]);
     const heard = this.#hear(deadlineMs);
     return heard instanceof Uint8Array && heard.length === questions.length ? [...heard].map((octet) => octet === 1) : null;
   }

@@ -1,6 +1,6 @@
 import { workerData, type MessagePort } from 'node:worker_threads';
-import type { OpenPgpQuestion } from '../../core/commit/openpgp.ts';
 import { answerQuestions } from './answer-questions.ts';
+import { decodeQuestions } from './question-bytes.ts';
 
 /** What the starter gives to a worker: a port, and one cell that is raised by one with each thing said on it. */
 export type WorkerSetup = { readonly port: MessagePort; readonly said: Int32Array };
@@ -15,7 +15,7 @@ function say(what: Said): void {
   Atomics.notify(said, 0);
 }
 
-port.on('message', (questions: readonly OpenPgpQuestion[]) => {
-  void answerQuestions(questions).then(say);
+port.on('message', (questions: Uint8Array) => {
+  void answerQuestions(decodeQuestions(questions)).then(say);
 });
 say('ready');

@@ -66,7 +66,7 @@ const readers: Readonly<Record<SshKeyType, MaterialReader>> = {
  * Refuses options before the type, certificates, a type that differs from the blob's, and base64 that is not canonical.
  * Source: sshd(8) AUTHORIZED_KEYS, RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4, OpenSSH PROTOCOL.u2f.
  */
-export function parseSshPublicKey(line: string): SshKeyOutcome {
+export function parseSshPublicKey(line: string, cache?: KeyCache): SshKeyOutcome {
   const match = KEY_LINE.exec(line);
   if (match === null) return { ok: false, ...refusal('KeyMalformed', 'not a line of type, base64 and comment') };
   const blob = decodeBase64(match[2] ?? '');
@@ -74,7 +74,7 @@ export function parseSshPublicKey(line: string): SshKeyOutcome {
   if (new WireReader(blob).text() !== match[1]) {
     return { ok: false, ...refusal('KeyMalformed', 'the type in front differs from the one inside') };
   }
-  return parseSshKeyBlob(blob);
+  return parseSshKeyBlob(blob, cache);
 }
 
 /**

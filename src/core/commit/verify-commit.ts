@@ -1,9 +1,9 @@
 import type { CommitId } from '../model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../model/digest.ts';
 import type { ObjectFormat } from './commit-header.ts';
-import { parseCommit, type ParsedCommit } from './commit-object.ts';
+import { parseCommit, type CommitOutcome, type ParsedCommit } from './commit-object.ts';
 import { refusal, type SignatureCode, type SignatureRefusal } from './signature-code.ts';
-import { verifySignature, type SignatureKeys, type Signer } from './verify-signature.ts';
+import { verifySignature, verifyTogether, type SignatureKeys, type Signer } from './verify-signature.ts';
 
 /** A commit whose signature verifies under the key it carries. Only {@link verifyCommit} makes one. */
 export interface VerifiedCommit {
@@ -32,7 +32,24 @@ export function verifyCommit(
   expectedId: CommitId,
   keys: SignatureKeys = {},
 ): VerifiedCommit | UnverifiedCommit {
-  const parsed = parseCommit(raw, objectFormat);
+  return verifyParsed(parseCommit(raw, objectFormat), expectedId, keys);
+}
+
+/** A raw commit object and the id under which it was read, whose length tells the object format. */
+export interface NamedCommit {
+  readonly raw: Uint8Array;
+  readonly commit: CommitId;
+}
+
+/** Verifies many commits as {@link verifyCommit} does each of them, in their order, OpenPGP signatures together. */
+export function verifyCommits(commits: readonly NamedCommit[], keys: SignatureKeys): readonly (VerifiedCommit | UnverifiedCommit)[] {
+  const parsed = commits.map(({ raw, commit }) => parseCommit(raw, commit.length === 64 ? 'sha256' : 'sha1'));
+  const signatures = parsed.flatMap((outcome) => (outcome.ok && outcome.commit.signature.state === 'present' ? [outcome.commit.signature] : []));
+  verifyTogether(signatures.map(({ armoured, payload }) => ({ armoured, message: payload })), keys);
+  return parsed.map((outcome, i) => verifyParsed(outcome, commits[i]?.commit ?? null, keys));
+}
+
+function verifyParsed(parsed: CommitOutcome, expectedId: CommitId | null, keys: SignatureKeys): VerifiedCommit | UnverifiedCommit {
   if (!parsed.ok) return unverified(parsed, null);
   const { commit } = parsed;
   // T1: replace refs and grafts hand out other bytes under the same name.

@@ -1,5 +1,5 @@
 import type { OpenPgpKeys } from './openpgp.ts';
-import { openPgpFingerprint, verifyOpenPgpSignature } from './openpgp-signature.ts';
+import { openPgpFingerprint, questionOf, verifyOpenPgpSignature } from './openpgp-signature.ts';
 import type { SignatureRefusal } from './signature-code.ts';
 import type { KeyCache } from './ssh-key.ts';
 import { verifySshSignature, type SignatureNamespace } from './ssh-signature.ts';
@@ -20,13 +20,35 @@ export interface SignatureKeys {
 
 export type SignatureOutcome = { readonly ok: true; readonly signer: Signer } | ({ readonly ok: false } & SignatureRefusal);
 
-/** Verifies an armoured signature of any supported format over `message`. SSH signatures have a namespace, OpenPGP has none. */
-export function verifySignature(p: { readonly armoured: string; readonly message: Uint8Array; readonly namespace: SignatureNamespace; readonly keys: SignatureKeys }): SignatureOutcome {
-  const { armoured, message, namespace, keys } = p;
-  if (armoured.startsWith('-----BEGIN PGP ')) {
+export interface SignatureInput {
+  readonly armoured: string;
+  /** The signed bytes, raw (T1). */
+  readonly message: Uint8Array;
+  /** Of SSH signatures. OpenPGP has none: what a signature is for, its message says alone. */
+  readonly namespace: SignatureNamespace;
+  readonly keys: SignatureKeys;
+}
+
+/** Verifies an armoured signature of any supported format. */
+export function verifySignature({ armoured, message, namespace, keys }: SignatureInput): SignatureOutcome {
+  if (isOpenPgp(armoured)) {
     const outcome = verifyOpenPgpSignature({ armoured, message, keys: keys.openPgp });
     return outcome.ok ? { ok: true, signer: { fingerprint: openPgpFingerprint(outcome.key) } } : outcome;
   }
   const outcome = verifySshSignature({ armoured, message, namespace, ...(keys.ssh === undefined ? {} : { keys: keys.ssh }) });
   return outcome.ok ? { ok: true, signer: { fingerprint: outcome.key.fingerprint } } : outcome;
+}
+
+/** Has OpenPGP signatures verified together, so that {@link verifySignature} finds the answers known. Changes no answer. */
+export function verifyTogether(signatures: readonly Pick<SignatureInput, 'armoured' | 'message'>[], { openPgp }: SignatureKeys): void {
+  if (openPgp === undefined) return;
+  const questions = signatures.filter(({ armoured }) => isOpenPgp(armoured)).flatMap(({ armoured, message }) => {
+    const asked = questionOf({ armoured, message, keys: openPgp });
+    return asked.ok ? [asked.question] : [];
+  });
+  if (questions.length > 1) openPgp.verifier.verify(questions);
+}
+
+function isOpenPgp(armoured: string): boolean {
+  return armoured.startsWith('-----BEGIN PGP ');
 }

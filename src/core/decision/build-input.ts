@@ -6,7 +6,7 @@ import { compareText } from '../model/names.ts';
 import { preimageDigest, type Clause, type Operation, type Plan, type PromotionPreimage } from '../model/preimages.ts';
 import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Held, type LogState, type ObservedApproval } from '../evidence/log-state.ts';
 import type { LogSources } from '../evidence/fold.ts';
-import { signersOf, verifyTogether } from '../trust/embedded-signers.ts';
+import { signersOf, verifyDocumentsTogether } from '../trust/embedded-signers.ts';
 import { findRequesters, type Requesters, type TouchingCommit } from '../trust/requesters.ts';
 import { keyRingIn, type KeyRing } from '../trust/key-ring.ts';
 import { clausesFor, type RuleMode } from './clauses.ts';
@@ -147,7 +147,7 @@ export function candidatesOf(state: LogState, approvals: readonly Digest[], ring
     const parsed = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
     return seen === undefined || parsed?.kind !== 'Approval' || parsed.spec.type !== 'promotion' || documentDigest(parsed) !== seen.document ? [] : [{ seen, parsed }];
   });
-  verifyTogether(read.map(({ parsed }) => parsed), ring);
+  verifyDocumentsTogether(read.map(({ parsed }) => parsed), ring);
   return read.flatMap(({ seen, parsed }) => candidateOf(seen, parsed, ring));
 }
 

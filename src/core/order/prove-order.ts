@@ -17,7 +17,7 @@ import type { DecisionInput } from '../decision/types.ts';
 import { allInForce, inForceOf, rootOf, type LogState } from '../evidence/log-state.ts';
 import { readRecord, serviceKeys } from '../evidence/record-codec.ts';
 import type { EvidenceRecord, PromotionDecisionPredicate } from '../evidence/records.ts';
-import { signersOf, verifyTogether } from '../trust/embedded-signers.ts';
+import { signersOf, verifyDocumentsTogether } from '../trust/embedded-signers.ts';
 import { keyRingIn, type KeyRing } from '../trust/key-ring.ts';
 import { findRequesters, type TouchingCommit } from '../trust/requesters.ts';
 import { runsFitLock } from '../release/lock.ts';
@@ -229,7 +229,7 @@ function requestersOf(state: LogState, { p, promotion, artifact }: QuorumQuestio
 function candidatesOf(bundle: OrderBundle, q: QuorumQuestion, ring: KeyRing): readonly ApprovalCandidate[] {
   const seenAt = new Map(q.input.approvals.map((a) => [a.document, a.observedAt]));
   const documents = bundle.approvals.map((bytes) => parseCanonicalJson(bytes) as AnyDocument | undefined).filter((document): document is DocumentOf<'Approval'> => document?.kind === 'Approval' && document.spec.type === 'promotion');
-  verifyTogether(documents, ring);
+  verifyDocumentsTogether(documents, ring);
   return documents.flatMap((document): ApprovalCandidate[] => {
     const digest = documentDigest(document);
     const observedAt = observedBy(q, seenAt.get(digest) ?? q.p.decidedAt);

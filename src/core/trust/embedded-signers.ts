@@ -1,6 +1,5 @@
 import { verifyDocumentSignature } from '../commit/document-signature.ts';
-import { questionOf } from '../commit/openpgp-signature.ts';
-import type { SignatureKeys } from '../commit/verify-signature.ts';
+import { verifyTogether, type SignatureKeys } from '../commit/verify-signature.ts';
 import type { Digest } from '../model/digest.ts';
 import { documentPreimage, type AnyDocument, type DocumentSignature } from '../model/documents.ts';
 import { commitSigner } from './approval-commit.ts';
@@ -23,16 +22,11 @@ function signerOf(document: AnyDocument, preimage: Uint8Array, { format, signatu
   return outcome.signed ? { fingerprint: outcome.signer.fingerprint, payload: outcome.payloadDigest } : null;
 }
 
-/** Has the OpenPGP signatures of many documents verified together, so that {@link signersOf} finds the answers known. Changes no result. */
-export function verifyTogether(documents: readonly AnyDocument[], { openPgp }: Required<Pick<SignatureKeys, 'openPgp'>>): void {
-  const questions = documents.flatMap((document) => {
+/** Has the signatures of many documents verified together, so that {@link signersOf} finds the answers known. Changes no result. */
+export function verifyDocumentsTogether(documents: readonly AnyDocument[], keys: SignatureKeys): void {
+  verifyTogether(documents.flatMap((document) => {
     const armoured = (document.signatures ?? []).filter(({ format }) => format === 'openpgp');
-    if (armoured.length === 0) return [];
-    const message = documentPreimage(document);
-    return armoured.flatMap(({ signature }) => {
-      const asked = questionOf({ armoured: signature, message, keys: openPgp });
-      return asked.ok ? [asked.question] : [];
-    });
-  });
-  if (questions.length > 1) openPgp.verifier.verify(questions);
+    const message = armoured.length === 0 ? new Uint8Array() : documentPreimage(document);
+    return armoured.map(({ signature }) => ({ armoured: signature, message }));
+  }), keys);
 }

@@ -1,7 +1,7 @@
 import type { OpenPgpVerifier } from '../commit/openpgp.ts';
 import { isCertificate, primaryFingerprint } from '../commit/openpgp-certificate.ts';
 import { openPgpFingerprint } from '../commit/openpgp-signature.ts';
-import { parseSshPublicKey } from '../commit/ssh-key.ts';
+import { createKeyCache, parseSshPublicKey, type KeyCache } from '../commit/ssh-key.ts';
 import type { SignatureKeys } from '../commit/verify-signature.ts';
 import type { OpenPgpKey } from '../model/openpgp-key.ts';
 import { parseInstant, type InstantMs } from '../model/instant.ts';
@@ -10,7 +10,7 @@ import type { RejectCode } from '../decision/types.ts';
 import { allInForce, type LogState } from '../evidence/log-state.ts';
 
 /** T8: the key decides who signed. By fingerprint of a `Signer`; built from the principals in force, never from a proposal (T14). Signatures are verified with it. */
-export type KeyRing = ReadonlyMap<string, KeyHolder> & Required<Pick<SignatureKeys, 'openPgp'>>;
+export type KeyRing = ReadonlyMap<string, KeyHolder> & Required<SignatureKeys>;
 export type KeyHolder = {
   readonly principal: DocumentOf<'Principal'>;
   readonly key: PrincipalKey;
@@ -19,7 +19,7 @@ export type KeyHolder = {
 };
 
 /** What a key in a document can sign as: one fingerprint for an SSH key, one for each signing key of a certificate. */
-export type SigningKey = { readonly fingerprint: string; readonly openPgp: KeyHolder['openPgp'] };
+type SigningKey = { readonly fingerprint: string; readonly openPgp: KeyHolder['openPgp'] };
 
 /** What OpenPGP keys are looked up in and verified with. */
 export type OpenPgpSources = { readonly certificates: LogState['certificates']; readonly openPgp: OpenPgpVerifier };
@@ -35,10 +35,11 @@ export function keyRingIn(state: Pick<LogState, 'inForce' | 'certificates'>, ope
  */
 export function keyRingOf(principals: readonly DocumentOf<'Principal'>[], sources: OpenPgpSources): KeyRing {
   const ring = new Map<string, KeyHolder>();
+  const ssh = createKeyCache();
   const shared = new Set<string>();
   for (const principal of principals) {
     for (const key of principal.spec.keys) {
-      for (const signing of signingKeysOf(key.key, sources.certificates)) {
+      for (const signing of signingKeysOf(key.key, sources.certificates, ssh)) {
         const { fingerprint } = signing;
         const other = ring.get(fingerprint);
         if (other !== undefined && other.principal.metadata.name !== principal.metadata.name) shared.add(fingerprint);
@@ -48,13 +49,13 @@ export function keyRingOf(principals: readonly DocumentOf<'Principal'>[], source
     }
   }
   for (const fingerprint of shared) ring.delete(fingerprint);
-  return ringWith(ring, sources.openPgp);
+  return ringWith(ring, sources.openPgp, ssh);
 }
 
 /** These holders as a key ring. */
-export function ringWith(holders: ReadonlyMap<string, KeyHolder>, verifier: OpenPgpVerifier): KeyRing {
+export function ringWith(holders: ReadonlyMap<string, KeyHolder>, verifier: OpenPgpVerifier, ssh: KeyCache = createKeyCache()): KeyRing {
   const find = (fingerprint: string): OpenPgpKey | undefined => holders.get(openPgpFingerprint({ fingerprint }))?.openPgp?.key;
-  return Object.assign(new Map(holders), { openPgp: { verifier, find } });
+  return Object.assign(new Map(holders), { ssh, openPgp: { verifier, find } });
 }
 
 /** One name for one key, whatever can be proven of it: the fingerprint of an SSH key, or of the primary key of a certificate. Null when it cannot be read. */
@@ -68,9 +69,9 @@ export function keyName(key: string): string | null {
 }
 
 /** The keys that a key of a Principal or of the trust root may sign with; none when it cannot be read. */
-export function signingKeysOf(key: string, certificates: LogState['certificates']): readonly SigningKey[] {
+function signingKeysOf(key: string, certificates: LogState['certificates'], ssh: KeyCache): readonly SigningKey[] {
   if (!isCertificate(key)) {
-    const parsed = parseSshPublicKey(key);
+    const parsed = parseSshPublicKey(key, ssh);
     return parsed.ok ? [{ fingerprint: parsed.key.fingerprint, openPgp: null }] : [];
   }
   const fingerprint = primaryFingerprint(key);

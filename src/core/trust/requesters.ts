@@ -1,4 +1,4 @@
-import { verifyCommit } from '../commit/verify-commit.ts';
+import { verifyCommits, type UnverifiedCommit, type VerifiedCommit } from '../commit/verify-commit.ts';
 import { verifyDocumentSignature } from '../commit/document-signature.ts';
 import { canonicalBytes } from '../model/canonical-json.ts';
 import type { CommitId } from '../model/commit-id.ts';
@@ -40,7 +40,8 @@ export function findRequesters(p: {
   readonly observedAt: InstantMs;
 }): Requesters {
   const intent = intentSigners(p);
-  const authors = p.commits.map((c) => ({ touched: c.touched, ...authorOf(c, p.ring, p.observedAt) }));
+  const verified = verifyCommits(p.commits, p.ring);
+  const authors = verified.map((v, i) => ({ touched: p.commits[i]?.touched ?? [], ...authorOf(v, p.ring, p.observedAt) }));
   const people = new Set(intent.people);
   for (const { person } of authors) if (person !== null) people.add(person);
   const personSigned = authors.some((a) => a.known);
@@ -78,8 +79,7 @@ function intentSigners(p: Parameters<typeof findRequesters>[0]): { people: strin
 }
 
 /** A key that was no longer good names somebody to exclude, but does not prove that nobody else asked. */
-function authorOf(c: TouchingCommit, ring: KeyRing, observedAt: InstantMs): Author {
-  const verified = verifyCommit(c.raw, c.commit.length === 40 ? 'sha1' : 'sha256', c.commit, ring);
+function authorOf(verified: VerifiedCommit | UnverifiedCommit, ring: KeyRing, observedAt: InstantMs): Author {
   const holder = verified.signed ? ring.get(verified.signer.fingerprint) : undefined;
   if (holder === undefined || holder.principal.spec.type !== 'person') return { person: null, known: false };
   return { person: holder.principal.metadata.name, known: keyFault(holder, observedAt) === null };
