@@ -37,6 +37,7 @@ export const commands: readonly Entry[] = [
   entry('rollback', 'Ask for what ran before', () => import('../cli/commands/rollback.ts'), clone),
   entry('explain', 'Say why a promotion runs or waits, and who can act', () => import('../cli/commands/explain.ts'), clone),
   entry('approve', 'Approve or reject a promotion or a protected change', () => import('../cli/commands/approve.ts'), clone),
+  entry('stop', 'Stop at once, with one signature', () => import('../cli/commands/stop.ts'), clone),
   entry('trust', 'Show and change who may sign what', () => import('../cli/commands/trust.ts'), clone),
   entry('status', 'Show what runs where, and what waits', () => import('../cli/commands/status.ts'), clone),
   entry('verify', 'Check the whole evidence of a clone, offline', () => import('../cli/commands/verify.ts'), clone),

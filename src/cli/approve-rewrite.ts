@@ -10,9 +10,9 @@ import type { CloneParts, Evidence, Repository } from './clone.ts';
 import { CliError } from './command.ts';
 import { plain } from './terminal.ts';
 
-export type RewriteQuestion = { readonly text: string; readonly model: object; readonly spec: ApprovalSpec; readonly warnings: readonly string[] };
+export type RewriteQuestion = { readonly text: string; readonly model: object; readonly specs: readonly ApprovalSpec[]; readonly warnings: readonly string[] };
 type Desk = { readonly clone: CloneParts; readonly repository: Repository; readonly evidence: Evidence; readonly now: string };
-type Verdict = Pick<ApprovalSpec, 'action' | 'nonce'> & { readonly comment: string | undefined; readonly expires: string | undefined };
+type Answer = Pick<ApprovalSpec, 'action' | 'nonce'> & Partial<Pick<ApprovalSpec, 'comment' | 'expires'>>;
 
 /** Most documents and files that are listed for the reader. */
 const SHOWN = 200;
@@ -23,7 +23,7 @@ const SHOWN = 200;
  * @param ref the other history's tip where only the digest is named
  * @throws CliError `RewriteUnknown`, `NothingToApprove`, `OtherDigest`, `HistoryGone`
  */
-export async function rewriteQuestion(desk: Desk, named: string, ref: string, verdict: Verdict): Promise<RewriteQuestion> {
+export async function rewriteQuestion(desk: Desk, named: string, ref: string, answer: Answer): Promise<RewriteQuestion> {
   const { clone, repository, evidence } = desk;
   const rewrite = await rewriteNamed(desk, named, ref);
   const digest = rewriteDigest(evidence.state.logId, rewrite);
@@ -37,10 +37,8 @@ export async function rewriteQuestion(desk: Desk, named: string, ref: string, ve
   const { desired } = await clone.loadCommit(repository, rewrite.from);
   const reach = await reachOf(repository, evidence.state, desired, rewrite);
   const { approvals } = acceptanceOf(evidence.state, rewrite, desk.now, evidence);
-  const { comment, expires, ...given } = verdict;
-  const spec: ApprovalSpec = { type: 'rewrite', digest, rewrite, ...(comment === undefined ? {} : { comment }), ...(expires === undefined ? {} : { expires }), ...given };
   const approvedBy = approvals.map((a) => a.principal);
-  return { text: textOf(evidence, { rewrite, digest, reach, approvedBy }), model: { type: 'rewrite', digest, ...rewrite, ...reach, approvedBy }, spec, warnings: [] };
+  return { text: textOf(evidence, { rewrite, digest, reach, approvedBy }), model: { type: 'rewrite', digest, ...rewrite, ...reach, approvedBy }, specs: [{ type: 'rewrite', digest, rewrite, ...answer }], warnings: [] };
 }
 
 async function rewriteNamed({ repository, evidence }: Desk, named: string, ref: string): Promise<Rewrite> {

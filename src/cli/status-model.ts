@@ -6,7 +6,7 @@ import { clausesFor, trustsReconciler } from '../core/decision/clauses.ts';
 import { lackingTargets } from '../core/decision/extension.ts';
 import { explainDecision } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
-import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type LogState } from '../core/evidence/log-state.ts';
+import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Debt, type LogState } from '../core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
 import type { Evidence } from './clone.ts';
 
@@ -23,6 +23,10 @@ export type ApplicationStatus = {
   readonly running: { readonly release: string | null; readonly generation: number; readonly record: number } | null;
   readonly waiting: Waiting | null;
   readonly lastOutcome: { readonly result: string; readonly reason: string; readonly endedAt: string } | null;
+  /** Broken glass that nobody has reviewed (T27). */
+  readonly debts: readonly Debt[];
+  /** What a rollback goes back to. */
+  readonly previous: { readonly release: string; readonly replacedAt: string } | null;
   /** No rule asks a person: that it was right rests on the server's word (TRUST "What an agent proves"). */
   readonly reconcilerTrusted: boolean;
   /** A rule lets who asked approve as well. */
@@ -72,6 +76,7 @@ function applicationStatus({ state, artifact }: Evidence, app: AppState, last: P
     lacking: approved === null ? [] : lackingTargets(state, app, approved).map((t) => t.name),
     succeededAt: app.succeededAt, running: app.openRun === null ? null : { release: app.openRun.release, generation: app.openRun.generation, record: app.openRun.decision.seq },
     waiting: last === undefined || last.decision.outcome === 'allow' || last.sources.ended !== null ? null : waitingOf(last, readJson<DecisionInput>(artifact, last.input)),
+    debts: app.debts, previous: app.previous === null ? null : { release: app.previous.release, replacedAt: app.previous.replacedAt },
     lastOutcome: app.lastOutcome === null ? null : { result: app.lastOutcome.result, reason: app.lastOutcome.reason, endedAt: app.lastOutcome.endedAt },
     reconcilerTrusted: rules.length === 0, separationOff: rules.some((r) => !r.authorNeverApproves),
   };
@@ -92,8 +97,10 @@ function waitingOf({ seq, release, decision }: PromotionDecisionPredicate & { re
 function warningsOf(state: LogState, environments: readonly EnvironmentStatus[]): readonly string[] {
   const isOff = (e: EnvironmentStatus): boolean => inForceOf(state, 'Environment', e.environment)?.spec.approvals?.authorNeverApproves === false || e.applications.some((a) => a.separationOff);
   const off = environments.filter(isOff).map((e) => e.environment);
+  const rewritten = state.lastRewrite;
   const warnings = off.length === 0 ? [] : [`separation of duties is off in ${off.join(', ')}: who asks may approve`];
   if (rootOf(state).spec.proposerCounts) warnings.push('separation of duties is off for protected documents: who proposes a change counts towards its quorum');
+  if (rewritten !== null) warnings.push(`the history of ${rewritten.ref} was rewritten from ${rewritten.from.slice(0, 12)} to ${rewritten.to.slice(0, 12)}, which a quorum accepted (record ${rewritten.seq})`);
   return warnings;
 }
 

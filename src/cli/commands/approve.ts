@@ -7,6 +7,8 @@ import { rootKeysFor } from '../../reconciler/root-proposal.ts';
 import { approvalPath, signedApproval, signerOf } from '../approval-document.ts';
 import { changeSpec, changeText, changeView } from '../approve-change.ts';
 import { promotionSpec, promotionText, promotionView, type Answer, type PromotionView } from '../approve-promotion.ts';
+import { reviewQuestion } from '../approve-review.ts';
+import { rewriteQuestion } from '../approve-rewrite.ts';
 import { EVIDENCE_OPTIONS, KEY_OPTION, LAYOUT_OPTION, REF_OPTION, commitText, seenCommit, type CloneParts, type Evidence, type LoadedDeclarations, type PersonalKey, type Repository } from '../clone.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, textOptions, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { aboutText, DecidedPlans, earlierChanges, saidBy, sinceApproval, sinceText, standingChanges, standingFor, stands, withdrawalSpec, withdrawalsOf, type SinceApproval } from '../earlier-approval.ts';
@@ -21,6 +23,7 @@ export const command: Command<CloneParts> = {
   summary: 'Approve or reject a promotion or a protected change',
   usage: [
     'stella approve <environment>/<application> [--ref REF] [--reject | --refresh]', 'stella approve --pending [--only Kind/name]', 'stella approve --change sha256:…',
+    'stella approve --rewrite <from>..<to>', 'stella approve --review <environment>/<application>',
     'stella approve <environment>/<application> --withdraw', 'stella approve --pending --withdraw',
   ],
   help: `
@@ -35,6 +38,9 @@ files laid over; a file that both changed is a conflict, and nothing is approved
 
 With --pending or --change you approve changes of protected documents, such as principals, environments and targets:
 what is in force is shown against what the commit says. The trust root changes alone: --only TrustRoot.
+
+--rewrite accepts that the target branch goes on from a commit that does not descend from the last recorded one: name
+both, or the digest that the server names. --review answers for broken glass afterwards, by somebody who took no part.
 
 --withdraw takes back what you approved before; a no stays. --refresh shows only what is other than when you last
 approved here, and approves that.
@@ -52,6 +58,8 @@ Exit codes: 0 signed, 1 there is nothing to approve or you said no, 2 error.`,
     pending: { type: 'boolean', description: 'All protected changes of the commit that are not in force' },
     change: { type: 'string', value: 'sha256:…', description: 'The protected change with this digest' },
     only: { type: 'string', multiple: true, value: 'KIND/NAME', description: 'Of the protected changes only this one; may be given again' },
+    rewrite: { type: 'string', value: 'FROM..TO', description: 'Another history of the target branch; also by its digest, with --ref' },
+    review: { type: 'boolean', description: 'A promotion there that broke the glass' },
     reject: { type: 'boolean', description: 'Say no instead of yes' },
     withdraw: { type: 'boolean', description: 'Take back your earlier approval' },
     refresh: { type: 'boolean', description: 'Show only what changed since your last approval, then approve' },
@@ -76,7 +84,10 @@ type Question = { readonly text: string; readonly model: object; readonly specs:
 async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
   const isChange = flagOption(context.values, 'pending') || textOption(context.values, 'change') !== undefined;
   const [name, ...rest] = context.positionals;
-  if (rest.length > 0 || (name === undefined) !== isChange) throw usageError('Name one promotion, such as prod/shop, or --pending, or --change.', command);
+  const isRewrite = textOption(context.values, 'rewrite') !== undefined;
+  if (rest.length > 0 || (name === undefined) !== (isChange || isRewrite)) throw usageError('Name one promotion, such as prod/shop, or --pending, --change, or --rewrite.', command);
+  const isAfterwards = isRewrite || flagOption(context.values, 'review');
+  if (isAfterwards && (isChange || flagOption(context.values, 'withdraw') || flagOption(context.values, 'refresh'))) throw usageError('--rewrite and --review stand alone, but for --reject.', command);
   if (['reject', 'withdraw', 'refresh'].filter((option) => flagOption(context.values, option)).length > 1) throw usageError('--reject, --withdraw and --refresh are three answers; give one.', command);
   demandExpiry(context);
   const clone = await parts();
@@ -87,6 +98,7 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
     const key = await clone.personalKey(context, repository);
     const desk = { context, clone, repository, evidence, plans, key };
     if (flagOption(context.values, 'withdraw')) return await settle({ ...desk, principal: signerOf(evidence, key, context.now()).metadata.name }, withdrawQuestion);
+    if (isAfterwards) return await settle({ ...desk, principal: signerOf(evidence, key, context.now()).metadata.name }, isRewrite ? askRewrite : askReview);
     const loaded = await clone.loadCandidate(repository, evidence, textOption(context.values, 'ref') ?? 'HEAD');
     const principal = approverOf(desk, loaded);
     return await settle({ ...desk, principal }, (whole) => (name === undefined ? changeQuestion(whole, loaded) : promotionQuestion(whole, loaded, name)));
@@ -104,6 +116,21 @@ function demandExpiry({ values, now }: CommandContext): void {
   if (at <= now().getTime()) throw usageError(`--expires ${expires} is past.`, command);
 }
 
+function askRewrite(desk: Desk): Promise<Question> {
+  const { context: { values, now } } = desk;
+  return rewriteQuestion({ ...desk, now: now().toISOString() }, textOption(values, 'rewrite') ?? '', textOption(values, 'ref') ?? 'HEAD', plainAnswer(desk));
+}
+
+function askReview(desk: Desk): Question {
+  const { context: { positionals, now }, evidence, principal } = desk;
+  return reviewQuestion(evidence, subjectOf(positionals[0] ?? ''), { principal, asOf: now().toISOString(), answer: () => plainAnswer(desk) });
+}
+
+function plainAnswer({ context: { values }, clone }: Desk): Answer {
+  const [comment, expires] = [textOption(values, 'comment'), textOption(values, 'expires')];
+  return { action: flagOption(values, 'reject') ? 'reject' : 'approve', nonce: clone.randomHex(16), ...(comment === undefined ? {} : { comment }), ...(expires === undefined ? {} : { expires }) };
+}
+
 /** Who holds the key: a person in force, or for the trust root also who holds a key that only the roots list (T16). */
 function approverOf({ context, evidence, key }: Omit<Desk, 'principal'>, loaded: LoadedDeclarations): string {
   const pending = context.positionals[0] === undefined ? pendingIn(evidence.state, loaded.desired, textOptions(context.values, 'only')) : null;
@@ -113,11 +140,11 @@ function approverOf({ context, evidence, key }: Omit<Desk, 'principal'>, loaded:
 }
 
 /** The answer to `digest`; a yes says of which earlier withdrawals it knows. */
-function answerTo({ context: { values }, clone, principal }: Desk, world: PlanningWorld, about: { readonly type: 'promotion' | 'change'; readonly digest: Digest }): Answer {
-  const action = flagOption(values, 'reject') ? 'reject' : 'approve';
-  const [comment, expires] = [textOption(values, 'comment'), textOption(values, 'expires')];
-  const despite = action === 'approve' ? withdrawalsOf(saidBy(world, principal, about.type), about.digest) : [];
-  return { action, nonce: clone.randomHex(16), ...(comment === undefined ? {} : { comment }), ...(expires === undefined ? {} : { expires }), ...(despite.length === 0 ? {} : { despite }) };
+function answerTo(desk: Desk, world: PlanningWorld, about: { readonly type: 'promotion' | 'change'; readonly digest: Digest }): Answer {
+  const answer = plainAnswer(desk);
+  const { action } = answer;
+  const despite = action === 'approve' ? withdrawalsOf(saidBy(world, desk.principal, about.type), about.digest) : [];
+  return { ...answer, ...(despite.length === 0 ? {} : { despite }) };
 }
 
 async function promotionQuestion(desk: Desk, loaded: LoadedDeclarations, name: string): Promise<Question> {

@@ -3,6 +3,7 @@ import type { PlanningWorld } from '../../reconciler/planning.ts';
 import { EVIDENCE_OPTIONS, LAYOUT_OPTION, REF_OPTION, type CloneParts } from '../clone.ts';
 import { OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { planSubject, subjectsNamed, type PlannedSubject } from '../plan-subject.ts';
+import { rewoundNote } from '../rewound-note.ts';
 import { requireEvidence } from '../require-evidence.ts';
 
 export const command: Command<CloneParts> = {
@@ -34,6 +35,8 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
     const loaded = await clone.loadCandidate(repository, evidence, textOption(context.values, 'ref') ?? 'HEAD');
     const asOf = context.now().toISOString();
     const world = await clone.worldOf(repository, evidence, loaded, asOf);
+    const note = await rewoundNote(repository, evidence);
+    if (note !== null) context.terminal.note(context.terminal.paint('yellow', `warning: ${note}`));
     const registry = clone.registryOf(context, repository);
     const found: PlannedSubject[] = [];
     for (const subject of subjectsNamed(world, name)) found.push(await context.terminal.during('Planning', planSubject(world, subject, registry, asOf)));

@@ -1,6 +1,7 @@
 import { canonicalBytes } from '../../core/model/canonical-json.ts';
 import type { Digest } from '../../core/model/digest.ts';
-import { documentKey, type DocumentOf } from '../../core/model/documents.ts';
+import { documentKey, type BreakGlass, type DocumentOf, type Skippable } from '../../core/model/documents.ts';
+import { parseInstant } from '../../core/model/instant.ts';
 import { isPairName, splitPair } from '../../core/model/names.ts';
 import { intentDigest, intentPreimage, releaseSpecDigest } from '../../core/model/preimages.ts';
 import type { BlobId } from '../../core/model/commit-id.ts';
@@ -11,7 +12,7 @@ import { keyRingIn } from '../../core/trust/key-ring.ts';
 import { findRequesters } from '../../core/trust/requesters.ts';
 import { signerOf } from '../approval-document.ts';
 import { EVIDENCE_OPTIONS, KEY_OPTION, type CloneParts, type Evidence, type PersonalKey, type Repository } from '../clone.ts';
-import { CliError, flagOption, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
+import { CliError, flagOption, OUTPUT_OPTION, textOption, textOptions, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { authorEnvironment } from '../publish-approval.ts';
 
 export const command: Command<CloneParts> = {
@@ -19,7 +20,7 @@ export const command: Command<CloneParts> = {
   summary: 'Ask for a release to run in an environment',
   usage: [
     'stella promote <application>/<version> --to <environment>', 'stella promote <environment>/<application> <version>', 'stella promote --absent <environment>/<application>',
-    'stella promote --adopt <environment>/<application>',
+    'stella promote --adopt <environment>/<application>', 'stella promote <application>/<version> --to <environment> --break-glass approvals --reason TEXT --expires TIME',
   ],
   help: `
 Writes the Promotion document, signs it as your request, and commits it, signed with the same key. Comments in the
@@ -33,6 +34,9 @@ not approve, unless the rules say so.
 it is, and answer for it as if you had asked. You cannot approve it then. A request that was made and ended before is
 adopted as a new attempt.
 
+--break-glass is for an emergency, where environment and trust root allow it: it skips what you list (approvals,
+source) until --expires. Whoever approves signs the reason with it, and somebody else reviews it afterwards.
+
 Example:
   stella promote shop/1.5.0 --to prod
   stella promote shop/1.5.0 --to prod --branch promote-1.5.0
@@ -45,6 +49,9 @@ Exit codes: 0 written, 1 there is nothing to adopt, 2 error.`,
     absent: { type: 'boolean', description: 'Ask for removal' },
     adopt: { type: 'boolean', description: 'Sign as yours a request whose author is not known' },
     retry: { type: 'boolean', description: 'Raise spec.attempt, after a run that failed' },
+    'break-glass': { type: 'string', multiple: true, value: 'GATE', description: 'Skip this in an emergency: approvals or source; may be given again' },
+    reason: { type: 'string', value: 'TEXT', description: 'Why it cannot wait, with --break-glass' },
+    expires: { type: 'string', value: 'TIME', description: 'Until when, with --break-glass: 2031-05-17T09:30:00Z' },
     branch: { type: 'string', value: 'NAME', description: 'Make this branch and commit there' },
     'no-commit': { type: 'boolean', description: 'Only write the file' },
     ...KEY_OPTION, ...EVIDENCE_OPTIONS, ...OUTPUT_OPTION,
@@ -53,33 +60,41 @@ Exit codes: 0 written, 1 there is nothing to adopt, 2 error.`,
 };
 
 /** `version` is null for a removal, and for an adoption, which asks for what is asked already. */
-type Wanted = { readonly mode: 'promote' | 'absent' | 'adopt'; readonly environment: string; readonly application: string; readonly version: string | null };
+export type Wanted = { readonly mode: 'promote' | 'absent' | 'adopt'; readonly environment: string; readonly application: string; readonly version: string | null; readonly breakGlass?: BreakGlass };
 
 async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
   const wanted = wantedIn(context);
   const clone = await parts();
   const repository = await clone.openRepository(context);
   try {
-    const pin = await clone.pinOf(context, repository);
-    const desired = await clone.loadWorktree(repository);
-    const key = await clone.personalKey(context, repository);
-    const evidence = await evidenceOf(context, clone, repository, pin);
-    const principal = evidence === null ? null : signerOf(evidence, key, context.now()).metadata.name;
-    const file = fileOf(desired, wanted);
-    const unsigned = wanted.mode === 'adopt' ? await adoptedText({ clone, repository, desired, evidence, pin }, file, wanted) : await promotionText(clone, repository, file, wanted, flagOption(context.values, 'retry'));
-    const promotion = parsed(repository, file, unsigned);
-    const preimage = canonicalBytes(intentPreimage({ logId: pin, promotion, releaseSpec: releaseSpecFor(desired, promotion) }));
-    const { editYaml } = await import('../write-repository.ts');
-    const signatures = [...(promotion.signatures ?? []), { format: key.format, signature: await key.sign(preimage, 'stella-intent') }];
-    const text = editYaml(unsigned, [{ path: ['signatures'], value: signatures }]);
-    const asked = { ...wanted, version: promotion.spec.state === 'absent' ? null : (promotion.spec.release ?? null) };
-    const commit = await write({ context, clone, repository, key, principal }, file, text, asked);
-    const model = { ...asked, file, commit, principal, fingerprint: key.fingerprint, attempt: promotion.spec.attempt ?? 1 };
-    await context.terminal.result(model, () => doneText(asked, file, commit));
+    const { model, text } = await writeRequest(context, clone, repository, wanted);
+    await context.terminal.result(model, () => text);
     return 0;
   } finally {
     await repository.close();
   }
+}
+
+export type Written = { readonly model: { readonly file: string; readonly commit: string | null; readonly principal: string | null }; readonly text: string };
+
+/** Writes, signs and commits a request in the working tree. @throws CliError */
+export async function writeRequest(context: CommandContext, clone: CloneParts, repository: Repository, wanted: Wanted): Promise<Written> {
+  const pin = await clone.pinOf(context, repository);
+  const desired = await clone.loadWorktree(repository);
+  const key = await clone.personalKey(context, repository);
+  const evidence = await evidenceOf(context, clone, repository, pin);
+  const principal = evidence === null ? null : signerOf(evidence, key, context.now()).metadata.name;
+  const file = fileOf(desired, wanted);
+  const unsigned = wanted.mode === 'adopt' ? await adoptedText({ clone, repository, desired, evidence, pin }, file, wanted) : await promotionText(clone, repository, file, wanted, flagOption(context.values, 'retry'));
+  const promotion = parsed(repository, file, unsigned);
+  const preimage = canonicalBytes(intentPreimage({ logId: pin, promotion, releaseSpec: releaseSpecFor(desired, promotion) }));
+  const { editYaml } = await import('../write-repository.ts');
+  const signatures = [...(promotion.signatures ?? []), { format: key.format, signature: await key.sign(preimage, 'stella-intent') }];
+  const text = editYaml(unsigned, [{ path: ['signatures'], value: signatures }]);
+  const asked = { ...wanted, version: promotion.spec.state === 'absent' ? null : (promotion.spec.release ?? null) };
+  const commit = await write({ context, clone, repository, key, principal }, file, text, asked);
+  const model = { ...asked, file, commit, principal, fingerprint: key.fingerprint, attempt: promotion.spec.attempt ?? 1 };
+  return { model, text: doneText(asked, file, commit) };
 }
 
 /** Both orders that people try: what to where, or where with what. */
@@ -88,6 +103,7 @@ function wantedIn({ positionals, values }: CommandContext): Wanted {
   const to = textOption(values, 'to');
   const [isAbsent, isAdoption] = [flagOption(values, 'absent'), flagOption(values, 'adopt')];
   if (isAbsent || isAdoption) {
+    if (breakGlassIn(values) !== undefined) throw usageError('Only the promotion of a release can break the glass.', command);
     if (isAbsent === isAdoption || !isPairName(first) || second !== undefined || to !== undefined || (isAdoption && flagOption(values, 'retry'))) throw usageError('Name environment and application, and one of --absent and --adopt: stella promote --adopt prod/shop.', command);
     const [environment, application] = splitPair(first);
     return { mode: isAbsent ? 'absent' : 'adopt', environment, application, version: null };
@@ -98,7 +114,19 @@ function wantedIn({ positionals, values }: CommandContext): Wanted {
   const [a, b] = splitPair(first);
   const wanted = to === undefined ? { environment: a, application: b, version: second ?? '' } : { environment: to, application: a, version: b };
   if (!isPairName(`${wanted.environment}/${wanted.version}`)) throw usageError('An environment and a version are small letters, digits, `.`, `_` and `-`.', command);
-  return { mode: 'promote', ...wanted };
+  const breakGlass = breakGlassIn(values);
+  return { mode: 'promote', ...wanted, ...(breakGlass === undefined ? {} : { breakGlass }) };
+}
+
+function breakGlassIn(values: CommandContext['values']): BreakGlass | undefined {
+  const skip = textOptions(values, 'break-glass').flatMap((text) => text.split(',')).filter((gate) => gate !== '');
+  const [reason, expires] = [textOption(values, 'reason'), textOption(values, 'expires')];
+  if (skip.length === 0 && reason === undefined && expires === undefined) return undefined;
+  const unknown = skip.find((gate) => gate !== 'approvals' && gate !== 'source');
+  if (skip.length === 0 || unknown !== undefined || reason === undefined || parseInstant(expires ?? '') === null || expires === undefined) {
+    throw usageError('Breaking the glass takes three things: --break-glass approvals (or source), --reason TEXT, and --expires 2031-05-17T09:30:00Z.', command);
+  }
+  return { skip: [...new Set(skip)].sort() as Skippable[], reason, expires };
 }
 
 /** What the intent says of the release; null for a removal. @throws CliError `ReleaseMissing` */
@@ -151,11 +179,11 @@ function fileOf(desired: DesiredState, { environment, application }: Wanted): st
   return found.entry.file;
 }
 
-async function promotionText(clone: CloneParts, repository: Repository, file: string, { environment, application, version }: Wanted, isRetry: boolean): Promise<string> {
+async function promotionText(clone: CloneParts, repository: Repository, file: string, { environment, application, version, breakGlass }: Wanted, isRetry: boolean): Promise<string> {
   const { editYaml } = await import('../write-repository.ts');
   const there = await clone.readText(`${repository.folder}/${file}`);
   const spec = version === null ? { release: undefined, state: 'absent' } : { release: version, state: undefined };
-  const edits = [{ path: ['spec', 'release'], value: spec.release }, { path: ['spec', 'state'], value: spec.state }];
+  const edits = [{ path: ['spec', 'release'], value: spec.release }, { path: ['spec', 'state'], value: spec.state }, { path: ['spec', 'breakGlass'], value: breakGlass }];
   if (there === null) {
     const frame = `apiVersion: stella/v1alpha1\nkind: Promotion\nmetadata:\n  name: ${environment}/${application}\nspec:\n  release: x\n`;
     return editYaml(frame, edits);

@@ -2,6 +2,7 @@ import type { PromotionDecisionPredicate } from '../../core/evidence/records.ts'
 import { limits } from '../../core/model/limits.ts';
 import { EVIDENCE_OPTIONS, type CloneParts } from '../clone.ts';
 import { CliError, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
+import { rewoundNote } from '../rewound-note.ts';
 import { requireEvidence } from '../require-evidence.ts';
 import { statusOf, type ApplicationStatus, type StatusModel } from '../status-model.ts';
 import { plain, type Terminal } from '../terminal.ts';
@@ -39,7 +40,9 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
     const evidence = await requireEvidence(context, clone, repository, ({ record }) => {
       if (record.type === 'promotion-decision') decisions.set(`${record.predicate.environment}/${record.predicate.application}`, { ...record.predicate, seq: record.header.seq });
     });
-    const model = statusOf(evidence, decisions, only);
+    const note = await rewoundNote(repository, evidence);
+    const status = statusOf(evidence, decisions, only);
+    const model = note === null ? status : { ...status, warnings: [note, ...status.warnings] };
     if (only !== null && model.environments.length === 0) throw new CliError('EnvironmentUnknown', `No environment ${only} is in force, and nothing runs in one.`, 'See `stella status`.');
     const url = textOption(context.values, 'server');
     const server = url === undefined ? null : await terminal.during('Asking the server', askServer(url, context.environment['STELLA_TOKEN']));
@@ -55,18 +58,19 @@ function textOf(model: StatusModel, terminal: Terminal): string {
   for (const { environment, applications, reconcilerTrusted } of model.environments) {
     lines.push(`${terminal.paint('bold', environment)}${reconcilerTrusted ? '  [reconciler-trusted]' : ''}`);
     if (applications.length === 0) lines.push('  nothing was ever promoted here');
-    for (const app of applications) lines.push(...applicationLines(app, terminal));
+    for (const app of applications) lines.push(...applicationLines(app, environment, terminal));
   }
   lines.push('', ...model.warnings.map((w) => terminal.paint('yellow', `warning: ${w}`)));
   lines.push(terminal.paint('dim', `as of record ${model.records - 1}, ${model.asOf ?? 'never'}; log ${model.logId}`));
   return lines.join('\n');
 }
 
-function applicationLines(app: ApplicationStatus, terminal: Terminal): readonly string[] {
+function applicationLines(app: ApplicationStatus, environment: string, terminal: Terminal): readonly string[] {
     const head = `  ${app.application}  ${app.release ?? 'nothing'}  generation ${app.generation}${app.succeededAt === null ? '' : `  since ${app.succeededAt}`}${app.clean ? '' : '  [not clean]'}`;
   const lines = [head, ...app.components.map((c) => `      ${c.name}  ${c.digest}`)];
   if (app.lacking.length > 0) lines.push(`      ${terminal.paint('yellow', `not on ${app.lacking.join(', ')}`)}`);
   if (app.running !== null) lines.push(`      ${terminal.paint('yellow', `running now: ${app.running.release ?? 'a removal'}, generation ${app.running.generation} (record ${app.running.record})`)}`);
+  for (const debt of app.debts) lines.push(`      ${terminal.paint('red', `broken glass, not reviewed: ${debt.release ?? 'none'} (record ${debt.seq}, ${debt.reason})`)}; somebody other than ${debt.participants.join(', ')} runs: stella approve --review ${environment}/${app.application}`);
   if (app.waiting !== null) {
     const { outcome, release, record } = app.waiting;
     lines.push(`      ${terminal.paint(outcome === 'refuse' ? 'red' : 'yellow', `${outcome === 'refuse' ? 'refused' : 'waiting'}: ${release ?? 'a removal'} (record ${record})`)}`);
