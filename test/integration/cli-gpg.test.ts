@@ -24,6 +24,12 @@ async function makeKey(name: string, ...args: readonly string[]): Promise<string
 const exported = async (name: string): Promise<string> => (await runProgram('gpg', ['--batch', '--armor', '--no-emit-version', '--no-comments', '--export', name], { env: environment })).toString();
 const stella = (clone: Clone, ...args: readonly string[]): Promise<CliResult> => clone.stella(args, { environment });
 
+/** gpg dates keys and signatures by the clock of this machine, so the server goes by it as well. */
+async function settle(): Promise<void> {
+  world.now = new Date();
+  await world.settle();
+}
+
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'gpg-'));
   await chmod(home, 0o700);
@@ -37,7 +43,7 @@ beforeAll(async () => {
   world = await World.create({ documents: [await person('bob', 'dev'), await person('carol', 'sre')] });
   await putImage(world, 'shop/api', '1.0', 'one');
   await world.commit([doc('Release', 'shop/1.0', { components: { api: { tag: '1.0' } } }), doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
-  await world.settle();
+  await settle();
   [bob, carol] = [await cloneFor(world, world.people.bob), await cloneFor(world, world.people.carol)];
   for (const [clone, key] of [[bob, bobKey], [carol, 'carol@example.test']] as const) {
     await clone.git('config', 'gpg.format', 'openpgp');
@@ -55,12 +61,12 @@ describe('people who sign with gpg', () => {
     expect(await stella(bob, 'promote', 'shop/1.0', '--to', 'prod')).toMatchObject({ code: 0 });
     expect(await bob.git('cat-file', 'commit', 'HEAD')).toContain('-----BEGIN PGP SIGNATURE-----');
     await bob.git('push', '-q', 'origin', 'HEAD:main');
-    await world.settle();
+    await settle();
     await carol.pull();
     const approved = await stella(carol, 'approve', 'prod/shop', '--yes', '-o', 'json');
     expect(approved).toMatchObject({ code: 0 });
     expect(json<{ fingerprint: string; requesters: readonly string[]; digest: Digest }>(approved)).toMatchObject({ fingerprint: expect.stringMatching(/^openpgp:[0-9a-f]{40}$/) as string, requesters: ['alice', 'bob'] });
-    await world.settle();
+    await settle();
     expect(appStateOf(await world.state(), 'prod', 'shop')).toMatchObject({ release: '1.0', clean: true });
   });
 
@@ -70,7 +76,7 @@ describe('people who sign with gpg', () => {
     await chmod(program, 0o755);
     await carol.git('config', 'gpg.program', program);
     await world.commit([doc('Environment', 'qa', { order: 7 })], { by: world.people.alice });
-    await world.settle();
+    await settle();
     await carol.pull();
     expect((await stella(carol, 'approve', '--pending', '--yes')).code).toBe(0);
     expect(await readFile(log, 'utf8')).toContain('-bsau');
