@@ -19,7 +19,7 @@ import { holdArtifacts, type Pass } from './pass.ts';
 import { tryStop, type Offered } from './apply-stops.ts';
 import { newErrors } from './policy-errors.ts';
 import type { NewCommit } from './new-commits.ts';
-import { clearRefusedStops, reportPending, reportRefusedStop } from './report-pending.ts';
+import { clearRefusedStops, reportPending, reportRefusedStop, type RefusedChange } from './report-pending.ts';
 import { rootAtTip, rootKeysFor } from './root-proposal.ts';
 
 /** A signed commit that carries `Stella-Change`, and the change that it speaks of. */
@@ -83,14 +83,14 @@ type Proposal = { readonly digest: Digest; readonly changes: readonly ProtectedC
 export async function applyChanges(pass: Pass, commits: readonly ChangeCommit[], offered: Offered): Promise<void> {
   const observed = await observedProposals(pass);
   const raw = new Map(commits.map((c) => [digestOfBytes(c.raw), c.raw]));
-  const refused = new Map<Digest, string>();
+  const refused = new Map<Digest, RefusedChange>();
   for (let applied = true; applied; ) {
     applied = applyStops(pass, () => proposalsIn(pass, commits, observed), { offered, raw }, refused);
     for (const proposal of proposalsIn(pass, commits, observed)) {
       const fault = await tryChange(pass, proposal, raw);
       if (fault === null) applied = true;
       // Where a stop was meant, what kept it from being one says more.
-      else if (!refused.has(proposal.digest)) refused.set(proposal.digest, fault);
+      else if (!refused.has(proposal.digest)) refused.set(proposal.digest, { changes: proposal.changes, why: fault });
     }
   }
   reportPending(pass, refused);
@@ -99,19 +99,19 @@ export async function applyChanges(pass: Pass, commits: readonly ChangeCommit[],
 /** Only what stops: while the target branch stands still nothing else changes (T24, T25). */
 export async function applyStopsAlone(pass: Pass, offered: Offered): Promise<void> {
   const observed = await observedProposals(pass);
-  const refused = new Map<Digest, string>();
+  const refused = new Map<Digest, RefusedChange>();
   while (applyStops(pass, () => proposalsIn(pass, [], observed), { offered, raw: new Map() }, refused));
   reportPending(pass, refused);
 }
 
 /** @returns whether one came into force */
-function applyStops(pass: Pass, proposals: () => readonly Proposal[], sources: Parameters<typeof tryStop>[2], refused: Map<Digest, string>): boolean {
+function applyStops(pass: Pass, proposals: () => readonly Proposal[], sources: Parameters<typeof tryStop>[2], refused: Map<Digest, RefusedChange>): boolean {
   let applied = false;
   for (const proposal of proposals()) {
     const result = tryStop(pass, proposal, sources);
     if (result.status === 'in-force') applied = true;
     if (result.status !== 'refused') continue;
-    refused.set(proposal.digest, result.message);
+    refused.set(proposal.digest, { changes: proposal.changes, why: result.message });
     // What the tip holds may come into force by its quorum, and is reported as what is pending.
     if (tipFault(pass.loaded.state, proposal.changes) !== null) reportRefusedStop(pass, proposal.digest, result.message);
   }

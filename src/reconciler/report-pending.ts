@@ -11,11 +11,15 @@ import type { Pass } from './pass.ts';
 import { errorsInForce, isUnreachable } from './policy-errors.ts';
 import { rootAtTip } from './root-proposal.ts';
 
+/** A proposal that did not come into force. */
+export type RefusedChange = { readonly changes: readonly ProtectedChange[]; readonly why: string };
+type Refused = ReadonlyMap<Digest, RefusedChange>;
+
 /**
  * What the tip says and what is not in force yet, as conditions: one for the trust root, which changes on its own (T16), one for everything else.
  * @param refused why not, by change digest
  */
-export function reportPending(pass: Pass, refused: ReadonlyMap<Digest, string>): void {
+export function reportPending(pass: Pass, refused: Refused): void {
   const { batch: { state }, loaded } = pass;
   const tip = protectedDocuments(loaded.state).map((e) => ({ kind: e.document.kind, name: e.document.metadata.name, digest: e.digest }));
   const unusable = new Set([...loaded.state.claims.entries()].filter(([key]) => findDocument(loaded.state, ...keyParts(key)).status === 'unusable').map(([key]) => key as DocumentKey));
@@ -29,11 +33,12 @@ export function reportPending(pass: Pass, refused: ReadonlyMap<Digest, string>):
   reportStops(pass, liftings, refused);
 }
 
-function reportDocuments({ batch: { state }, conditions }: Pass, pending: readonly ProtectedChange[], refused: ReadonlyMap<Digest, string>): void {
+function reportDocuments({ batch: { state }, conditions }: Pass, pending: readonly ProtectedChange[], refused: Refused): void {
   if (pending.length === 0) return conditions.stalled('Policy', 'declarations', null);
   const digest = changeDigest(state.logId, pending);
   const names = pending.map((c) => `${c.kind}/${c.name}`);
-  const why = refused.get(digest) ?? [...refused.values()][0];
+  const speaksOfThem = ({ changes }: RefusedChange): boolean => changes.some(({ kind, name }) => pending.some((one) => one.kind === kind && one.name === name));
+  const why = (refused.get(digest) ?? [...refused.values()].find(speaksOfThem))?.why;
   conditions.stalled('Policy', 'declarations', {
     reason: why === undefined ? 'ChangePending' : 'ChangeRefused',
     message: `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}: not in force${why === undefined ? '' : ` (${why})`}; approve with: stella approve --change ${digest}`,
@@ -41,10 +46,10 @@ function reportDocuments({ batch: { state }, conditions }: Pass, pending: readon
 }
 
 /** T24: what is stopped stays so, whatever the tip says; and a stop may leave nobody who could meet a rule. */
-function reportStops({ batch: { state }, conditions }: Pass, liftings: readonly ProtectedChange[], refused: ReadonlyMap<Digest, string>): void {
+function reportStops({ batch: { state }, conditions }: Pass, liftings: readonly ProtectedChange[], refused: Refused): void {
   const [first] = liftings;
   const names = liftings.map((c) => `${c.kind}/${c.name}`);
-  const why = [liftings, ...liftings.map((one) => [one])].flatMap((list) => refused.get(changeDigest(state.logId, list)) ?? [])[0];
+  const why = [liftings, ...liftings.map((one) => [one])].flatMap((list) => refused.get(changeDigest(state.logId, list))?.why ?? [])[0];
   conditions.stalled('Policy', 'stops', first === undefined ? null : {
     reason: why === undefined ? 'LiftingPending' : 'ChangeRefused',
     message: `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}: a stop is in force that the target branch does not hold${why === undefined ? '' : `, and stays (${why})`}. To keep it, commit it; to lift it, its quorum approves: `
@@ -66,7 +71,7 @@ export function clearRefusedStops({ conditions }: Pass, current: readonly Digest
   for (const { kind, name } of conditions.all()) if (kind === 'Stop' && !current.some((digest) => digest === name)) conditions.stalled(kind, name, null);
 }
 
-function reportRoot({ batch, loaded, conditions }: Pass, pending: readonly ProtectedChange[], refused: ReadonlyMap<Digest, string>): void {
+function reportRoot({ batch, loaded, conditions }: Pass, pending: readonly ProtectedChange[], refused: Refused): void {
   const { state } = batch;
   const before = { root: rootOf(state), digest: state.inForceDigests.root };
   const { name } = before.root.metadata;
@@ -77,7 +82,7 @@ function reportRoot({ batch, loaded, conditions }: Pass, pending: readonly Prote
   const fault = successionFault(before, next);
   if (fault !== null) return stalled({ reason: fault.code, message: `${fault.message}; the root in force, version ${before.root.spec.version}, stays` });
   const digest = changeDigest(state.logId, pending);
-  const why = refused.get(digest);
+  const why = refused.get(digest)?.why;
   const [old, own] = rootRings(state, next.root, batch.openPgp);
   stalled({
     reason: why === undefined ? 'ChangePending' : 'ChangeRefused',
