@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { allInForce, appStateOf } from '../../src/core/evidence/log-state.ts';
 import type { Digest } from '../../src/core/model/digest.ts';
+import { runProgram } from '../fakes/git-repository.ts';
 import { doc, World } from '../fakes/world.ts';
 import { cloneFor, json, putImage, type Clone } from './cli-fixture.ts';
 
@@ -191,5 +192,42 @@ describe('what stella approve shows', () => {
     expect(shown.stderr).toContain('+   "allowSeconds": 60');
     expect(shown.stderr).toContain('approved by nobody yet');
     expect(await readFile(join(bob.folder, 'environments/dev.yaml'), 'utf8')).toContain('allowSeconds');
+  });
+});
+
+describe('the key that signs', () => {
+  let agent: { readonly socket: string; readonly pid: number };
+  beforeEach(async () => {
+    await asked();
+    const socket = join(world.folder, 'agent');
+    const started = (await runProgram('ssh-agent', ['-s', '-a', socket])).toString();
+    agent = { socket, pid: Number(/SSH_AGENT_PID=(\d+)/.exec(started)![1]) };
+  });
+  afterEach(() => void process.kill(agent.pid));
+
+  it('may lie in an agent alone, as a security key does', async () => {
+    const environment = { SSH_AUTH_SOCK: agent.socket };
+    await runProgram('ssh-add', ['-q', world.people.bob.privateKeyPath], { env: environment });
+    await bob.git('config', 'user.signingKey', `key::${world.people.bob.publicKey}`);
+    const locked = await bob.stella(['approve', 'prod/shop', '--yes']);
+    expect(locked).toMatchObject({ code: 2 });
+    expect(locked.stderr).toContain('ssh-agent');
+    expect((await bob.stella(['approve', 'prod/shop', '--yes'], { environment })).code).toBe(0);
+    await world.settle();
+    await bob.pull();
+    const explained = json<readonly { approvals: readonly { principal: string }[] }[]>(await bob.stella(['explain', 'prod/shop', '-o', 'json']));
+    expect(explained[0]!.approvals.map((a) => a.principal)).toEqual(['bob']);
+  });
+
+  it('signs through the program that git signs with', async () => {
+    const program = join(world.folder, 'my-signer');
+    await writeFile(program, `#!/bin/sh\necho called >> ${program}.log\nexec ssh-keygen "$@"\n`, { mode: 0o755 });
+    await bob.git('config', 'gpg.ssh.program', program);
+    expect((await bob.stella(['approve', 'prod/shop', '--yes'])).code).toBe(0);
+    expect(await readFile(`${program}.log`, 'utf8')).toBe('called\n');
+    await writeFile(program, '#!/bin/sh\necho "-----BEGIN SSH SIGNATURE-----"\n', { mode: 0o755 });
+    const broken = await bob.stella(['approve', 'prod/shop', '--yes', '-o', 'json']);
+    expect(broken).toMatchObject({ code: 2, stdout: '' });
+    expect(broken.stderr).toContain('would not count');
   });
 });
