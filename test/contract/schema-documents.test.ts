@@ -159,6 +159,11 @@ describe('values without effect or sense are refused', () => {
     ['Principal', { type: 'person', keys: [{ key, status: 'compromised' }] }, ['MissingField spec.keys.0']], ['Principal', { type: 'person', keys: [{ key: `command="x" ${key}`, status: 'active' }] }, ['InvalidValue spec.keys.0.key']],
     ['Principal', { type: 'person', keys: [{ key, status: 'active', notAfter: '2031-02-30T00:00:00Z' }] }, ['InvalidValue spec.keys.0.notAfter']],
     ['Principal', { type: 'person', keys: [{ key, status: 'active' }], roles: [{ role: 'x', environments: [] }] }, ['InvalidValue spec.roles.0.environments']],
+    ['Environment', { order: 1, maxStale: '1h' }, ['UnsupportedField spec.maxStale']], ['Environment', { order: 1, witness: 'w' }, ['UnsupportedField spec.witness']],
+    ['Environment', { order: 1, approvals: { people: 1, maxStale: '1h' } }, ['UnsupportedField spec.approvals.maxStale']],
+    ['TrustRoot', { ...root, witnesses: [{ name: 'w', publicKey: key }] }, ['UnsupportedField spec.witnesses']],
+    ['TrustRoot', { ...root, services: [{ role: 'witness', name: 'x', publicKey: key }] }, ['UnsupportedField spec.services.0.role']],
+    ['TrustRoot', { ...root, services: [{ role: 'evidence-commits', name: 'x', publicKey: key, compromised: { logSize: 5 } }] }, ['UnsupportedField spec.services.0.compromised']],
     ['Freeze', { reason: 'x', environments: [] }, ['InvalidValue spec.environments']], ['Freeze', {}, ['MissingField spec']],
     ['Freeze', { reason: 'x', calendar: {} }, ['InvalidValue spec.calendar']], ['Freeze', { reason: 'x', calendar: { exceptions: [{ start: '2031-12-20T00:00', end: '2032-01-03T00:00', timeZone: 'UTC' }] } }, ['InvalidValue spec.calendar']],
     ['Freeze', { reason: 'x', calendar: { windows: [{ start: '2031-12-20T00:00:00Z', end: '2032-01-03T00:00', timeZone: 'Berlin/../x' }] } }, ['InvalidValue spec.calendar.windows.0.start', 'InvalidValue spec.calendar.windows.0.timeZone']],
@@ -188,6 +193,13 @@ describe('values without effect or sense are refused', () => {
     const result = schemas.validateDocument('Environment', documentWith('Environment', { order: 1, aprovals: { people: 1 }, approvals: { people: 0 } }));
     const messages = result.ok ? [] : result.problems.map((p) => p.message);
     expect(messages).toEqual(['unknown field `spec.aprovals`; did you mean `approvals`?', '`spec.approvals.people` must be at least 1']);
+  });
+
+  it('that say what is not supported yet, and what to do until then', () => {
+    const result = schemas.validateDocument('Environment', documentWith('Environment', { order: 1, maxStale: '1h' }));
+    const [problem] = result.ok ? [] : result.problems;
+    expect(problem?.message).toContain('not supported yet');
+    expect(problem?.remedy).toContain('Take it out');
   });
 
   it('with look-alike letters escaped, so that they show', () => {

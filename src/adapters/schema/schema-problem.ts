@@ -2,6 +2,7 @@ import type { ErrorObject } from 'ajv/dist/2020.js';
 import { fieldName, type FieldPath } from '../../core/desired/source-position.ts';
 import { limits } from '../../core/model/limits.ts';
 import { closestName } from './closest-name.ts';
+import { unsupportedField, unsupportedServiceRole } from './unsupported-fields.ts';
 
 export type SchemaProblemCode = 'UnknownField' | 'UnsupportedField' | 'MissingField' | 'InvalidName' | 'UnsafePath' | 'InvalidValue';
 
@@ -59,15 +60,25 @@ function problemOf(error: ErrorObject, path: FieldPath): SchemaProblem {
       return unfit(error, path);
     case 'oneOf':
       return { code: 'InvalidValue', path, message: `${named(path)} needs exactly one of ${branches(error.schema as Branches)}`, remedy: 'Keep one and leave the others out.' };
+    case 'enum':
+      return unknownValue(error, params, path);
     default:
       return { code: 'InvalidValue', path, message: `${named(path)} ${complaint(error, params)}`, remedy: 'Correct the value.' };
   }
+}
+
+function unknownValue(error: ErrorObject, params: Record<string, unknown>, path: FieldPath): SchemaProblem {
+  const unsupported = path.at(-1) === 'role' && path.includes('services') ? unsupportedServiceRole(error.data) : null;
+  if (unsupported === null) return { code: 'InvalidValue', path, message: `${named(path)} ${complaint(error, params)}`, remedy: 'Correct the value.' };
+  return { code: 'UnsupportedField', path, message: `${named(path)} cannot be ${shown(error.data)} yet: nothing would see to it ${unsupported.what}`, remedy: unsupported.remedy };
 }
 
 function unknownField(path: FieldPath, field: string, parent: ParentSchema): SchemaProblem {
   const known = Object.keys(parent.properties ?? {});
   const meant = closestName(field, known);
   const where = [...path, field];
+  const unsupported = unsupportedField(field);
+  if (unsupported !== null) return { code: 'UnsupportedField', path: where, message: `${named(where)} is not supported yet: nothing would see to it ${unsupported.what}`, remedy: unsupported.remedy };
   return {
     code: 'UnknownField',
     path: where,
