@@ -3,7 +3,7 @@ import type { CommitId } from '../core/model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../core/model/digest.ts';
 import { documentKey, type DocumentOf } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
-import type { FileRef, Lock, Operation } from '../core/model/preimages.ts';
+import { preimageDigest, type FileRef, type Lock, type Operation } from '../core/model/preimages.ts';
 import type { DecisionMaterial } from '../core/decision/build-input.ts';
 import type { DecisionInput } from '../core/decision/types.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
@@ -89,8 +89,11 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
     file: world.lookup, parseCompose: (bytes) => world.parser.parseCompose(bytes),
   }) : null;
   if (plan !== null && !plan.ok) problems.push({ code: plan.code, detail: shipped.faults[0] ?? plan.detail });
-  const from = appStateOf(state, s.environment, s.application).succeededTip ?? state.genesisTip;
-  const commits = await touchingCommits(world, from, { ...s, release, configurationFiles: path === undefined ? [] : [path] });
+  const app = appStateOf(state, s.environment, s.application);
+  const from = app.succeededTip ?? state.genesisTip;
+  // T19: who wrote a script that the release brings along asked for it as much as who named the release. What runs already brings nothing new.
+  const releaseFiles = lock === null || operation === 'remove' || preimageDigest(lock) === app.lock ? [] : lock.snapshot.files.map((file) => file.path);
+  const commits = await touchingCommits(world, from, { ...s, release, configurationFiles: path === undefined ? [] : [path], releaseFiles });
   if (commits === null) problems.push({ code: 'PlanInvalid', detail: `more than ${limits.requesterCommits} commits since the last run that succeeded here: nobody can tell who asked` });
   const material: DecisionMaterial = { ...s, promotion, ended: options.ended ?? null, plan: plan?.ok === true && commits !== null ? plan.plan : null, problems, commits: commits ?? [] };
   return { material, lock: operation === 'remove' ? null : lock, configuration, plan, files: shipped.files };

@@ -13,7 +13,7 @@ type Touch = { readonly keys: ReadonlySet<DocumentKey>; readonly paths: Readonly
 
 const NONE: ReadonlyMap<string, PathChange> = new Map();
 
-export type Interest = { readonly environment: string; readonly application: string; readonly release: string | null; readonly configurationFiles: readonly string[] };
+export type Interest = { readonly environment: string; readonly application: string; readonly release: string | null; readonly configurationFiles: readonly string[]; /** Paths that the release ships to targets as they are. */ readonly releaseFiles: readonly string[] };
 
 /** Finds who changed what a promotion runs. What a commit touched is a fact about the commit, so it is kept by its id. */
 export class TouchingCommits {
@@ -168,7 +168,8 @@ function partsOf(touch: Touch, interest: Interest): TouchingCommit['touched'] {
   const subject = `${interest.environment}/${interest.application}`;
   const parts: TouchingCommit['touched'][number][] = [];
   if (touch.keys.has(documentKey('Promotion', subject))) parts.push('promotion');
-  if (interest.release !== null && touch.keys.has(documentKey('Release', `${interest.application}/${interest.release}`))) parts.push('release');
+  const released = interest.release !== null && touch.keys.has(documentKey('Release', `${interest.application}/${interest.release}`));
+  if (released || interest.releaseFiles.some((path) => touch.paths.has(path))) parts.push('release');
   const configured = touch.keys.has(documentKey('Configuration', subject)) || interest.configurationFiles.some((path) => touch.paths.has(path));
   if (configured) parts.push('configuration');
   return parts;
