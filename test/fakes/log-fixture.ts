@@ -38,6 +38,8 @@ export type LogOptions = {
   readonly minimums?: NonNullable<SpecOf['TrustRoot']['minimums']>;
   /** Whether prod asks for one approval by an sre; true by default. */
   readonly approvals?: boolean;
+  /** More of the environment prod. */
+  readonly environment?: Partial<SpecOf['Environment']>;
 };
 
 /** alice asks; bob and carol are of the role sre, which prod demands once; mallory has a key and no role. */
@@ -223,7 +225,7 @@ export class LogFixture implements BundleSources {
     const notAfter = new Date(this.now.getTime() + 3_600_000).toISOString();
     void this.push((batch) => {
       const sticker = { name: STICKER, digest: batch.artifact(Buffer.from('{}')) };
-      const decision = { ...last.decision, outcome: 'allow', gates: [], reasons: [], consumes: [], notAfter } as const;
+      const decision = { ...last.decision, outcome: 'allow', gates: [], reasons: [], consumes: [], notAfter, rollbackUntil: notAfter } as const;
       batch.add({ type: 'promotion-decision', predicate: { ...last, decision, artifacts: [sticker] } });
     });
     return this.lastDecision();
@@ -319,7 +321,7 @@ function firstDocuments(people: Record<Person, SshKey>, agents: ReadonlyMap<stri
   const allow = options.allowSeconds === undefined ? {} : { allowSeconds: options.allowSeconds };
   return [
     ...PEOPLE.map((name) => doc('Principal', name, { type: 'person', keys: [{ key: people[name].publicKey, status: 'active' }], roles: roles[name] ?? [] })),
-    doc('Environment', 'prod', { order: 1, ...(options.approvals === false ? {} : { approvals }), workflow: 'rollout', ...allow }),
+    doc('Environment', 'prod', { order: 1, ...(options.approvals === false ? {} : { approvals }), workflow: 'rollout', ...allow, ...options.environment }),
     doc('Application', 'shop', APPLICATION),
     doc('Component', 'api', { repository: 'shop/api', registry: 'local' }),
     doc('Integration', 'local', { type: 'registry', layout: 'images' }),
