@@ -43,3 +43,8 @@ export function approvalPath(document: DocumentOf<'Approval'>): string {
 export function approvalBranch(digest: Digest, principal: string): string {
   return `stella/approvals/${hexOf(digest).slice(0, 16)}/${principal}`;
 }
+
+/** Where a stop goes: the server looks there, whatever the target branch is protected by (T24). */
+export function stopBranch(digest: Digest): string {
+  return `stella/stops/${hexOf(digest).slice(0, 16)}`;
+}

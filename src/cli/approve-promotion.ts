@@ -63,7 +63,7 @@ export function ruleText(c: Clause): string {
 }
 
 /** What an answer says besides what it is about. `expires` is RFC 3339 in UTC. */
-export type Answer = Pick<ApprovalSpec, 'action' | 'nonce' | 'comment' | 'expires' | 'despite'>;
+export type Answer = Pick<ApprovalSpec, 'action' | 'nonce' | 'comment' | 'expires' | 'despite' | 'excepts'>;
 
 export function promotionSpec(view: PromotionView, answer: Answer): ApprovalSpec {
   const components = Object.fromEntries(view.components.flatMap((c) => (c.to === null ? [] : [[c.name, c.to]])));

@@ -1,19 +1,29 @@
 import type { DocumentOf } from '../core/model/documents.ts';
-import { approvalBranch, approvalPath } from './approval-document.ts';
+import { approvalBranch, approvalPath, stopBranch } from './approval-document.ts';
 import type { Repository, UserGit } from './clone.ts';
 import { CliError } from './command.ts';
 
 export type Published = { readonly commit: string; readonly branch: string; readonly remote: string | null };
+
+type Signed = { readonly document: DocumentOf<'Approval'>; readonly text: string; readonly principal: string; readonly remote: string | null };
 
 /**
  * Writes an approval as an orphan commit with this one file and brings it to its branch: pushed to `remote`, or a local branch.
  * The commit carries nothing; the signature in the document does.
  * @throws CliError `GitFailed`; `PushFailed` when the remote did not take it: what was signed is then on the local branch that the message names
  */
-export async function publishApproval(repository: Repository, p: { readonly document: DocumentOf<'Approval'>; readonly text: string; readonly principal: string; readonly remote: string | null }): Promise<Published> {
-  const { git } = repository;
-  const commit = await orphanCommit(git, approvalPath(p.document), p.text, p.principal);
-  const first = approvalBranch(p.document.spec.digest, p.principal);
+export async function publishApproval(repository: Repository, p: Signed): Promise<Published> {
+  const commit = await orphanCommit(repository.git, [{ path: approvalPath(p.document), text: p.text }], p.principal);
+  return publish(repository.git, commit, approvalBranch(p.document.spec.digest, p.principal), p);
+}
+
+/** The same for a stop (T24): the approval, and the document that it puts in force. */
+export async function publishStop(repository: Repository, p: Signed & { readonly stop: { readonly name: string; readonly text: string } }): Promise<Published> {
+  const commit = await orphanCommit(repository.git, [{ path: approvalPath(p.document), text: p.text }, { path: `stops/${p.stop.name}`, text: p.stop.text }], p.principal);
+  return publish(repository.git, commit, stopBranch(p.document.spec.digest), p);
+}
+
+async function publish(git: UserGit, commit: string, first: string, p: Signed): Promise<Published> {
   // An earlier approval of the same thing may not be harvested yet; it stays where it is.
   const second = `${first}-${p.document.spec.nonce.slice(0, 8)}`;
   if (p.remote === null) return keepLocally(git, commit, [first, second]);
@@ -47,11 +57,15 @@ export async function remoteFor({ git }: Repository, asked: string | undefined):
   return null;
 }
 
-async function orphanCommit(git: UserGit, path: string, text: string, principal: string): Promise<string> {
-  const [folder = '', file = ''] = path.split('/');
-  const blob = await git.run(['hash-object', '-w', '--stdin'], { input: text });
-  const inner = await git.run(['mktree'], { input: `100644 blob ${blob}\t${file}\n` });
-  const tree = await git.run(['mktree'], { input: `040000 tree ${inner}\t${folder}\n` });
+async function orphanCommit(git: UserGit, files: readonly { readonly path: string; readonly text: string }[], principal: string): Promise<string> {
+  const folders: string[] = [];
+  for (const { path, text } of files) {
+    const [folder = '', file = ''] = path.split('/');
+    const blob = await git.run(['hash-object', '-w', '--stdin'], { input: text });
+    const inner = await git.run(['mktree'], { input: `100644 blob ${blob}\t${file}\n` });
+    folders.push(`040000 tree ${inner}\t${folder}\n`);
+  }
+  const tree = await git.run(['mktree'], { input: folders.join('') });
   const isNamed = (await git.tryRun(['config', '--get', 'user.email'])) !== null;
   // T8: author lines decide nothing, so a machine where git does not know the person may approve as well.
   const environment = isNamed ? {} : authorEnvironment(principal);

@@ -9,6 +9,7 @@ import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Debt, type LogState } from '../core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
 import type { Evidence } from './clone.ts';
+import { stopsInForce, type StopView } from './stop-view.ts';
 
 export type Waiting = { readonly record: number; readonly release: string | null; readonly outcome: Decision['outcome']; readonly reasons: readonly string[]; readonly lines: readonly string[]; readonly nextChangeAt: string | null };
 export type ApplicationStatus = {
@@ -39,6 +40,8 @@ export type StatusModel = {
   readonly asOf: string | null;
   readonly tip: string | null;
   readonly environments: readonly EnvironmentStatus[];
+  /** Stops in force: everywhere, or where they apply to the environment that was asked for. */
+  readonly stops: readonly StopView[];
   /** Plain sentences about what this log does not protect against. */
   readonly warnings: readonly string[];
 };
@@ -47,12 +50,13 @@ export type StatusModel = {
  * What runs where, as the log says.
  * @param decisions last decision by `<environment>/<application>`
  */
-export function statusOf(evidence: Evidence, decisions: ReadonlyMap<string, PromotionDecisionPredicate & { readonly seq: number }>, only: string | null): StatusModel {
+export function statusOf(evidence: Evidence, decisions: ReadonlyMap<string, PromotionDecisionPredicate & { readonly seq: number }>, { only, now }: { readonly only: string | null; readonly now: Date }): StatusModel {
   const { state } = evidence;
   const names = new Set([...allInForce(state, 'Environment').map((e) => e.metadata.name), ...[...state.states.values()].map((s) => s.environment)]);
   const environments = [...names].filter((name) => only === null || name === only).map((name) => environmentStatus(evidence, name, decisions));
   return {
     logId: state.logId, records: state.size, asOf: state.asOf, tip: state.tip?.commit ?? null, warnings: warningsOf(state, environments),
+    stops: stopsInForce(state, now.getTime()).filter(({ environments: where }) => only === null || where === null || where.includes(only)),
     environments: environments.sort((a, b) => (a.order ?? Number.MAX_SAFE_INTEGER) - (b.order ?? Number.MAX_SAFE_INTEGER) || compareText(a.environment, b.environment)),
   };
 }

@@ -9,7 +9,7 @@ import { emptyAppState, initialState, stateKey, type AppState, type InForce, typ
 import { BucketMap } from '../../src/core/model/bucket-map.ts';
 import { canonicalBytes, type JsonObject } from '../../src/core/model/canonical-json.ts';
 import { digestOf, digestOfBytes, type Digest, type Preimage } from '../../src/core/model/digest.ts';
-import { documentDigest, documentKey, documentPreimage, type AnyDocument, type DocumentOf, type PrincipalKey, type SpecOf } from '../../src/core/model/documents.ts';
+import { documentDigest, documentKey, documentPreimage, type AnyDocument, type DocumentOf, type PrincipalKey, type Quorum, type SpecOf } from '../../src/core/model/documents.ts';
 import { formatInstant } from '../../src/core/model/instant.ts';
 import { intentPreimage, preimageDigest, type Lock, type Plan } from '../../src/core/model/preimages.ts';
 import { keyFault, keyRingIn } from '../../src/core/trust/key-ring.ts';
@@ -204,7 +204,7 @@ describe('a stop', () => {
   });
 
   it('never makes a quorum easier to meet, nor lets anybody stop more', () => {
-    const quorum = fc.record({ people: fc.integer({ min: 1, max: 3 }), roles: fc.option(fc.subarray(['sre', 'admin', 'stop'], { minLength: 1 }).map((some) => some.map((role) => ({ role, count: 1 }))), { nil: undefined }) }).map(defined);
+    const quorum = fc.record({ people: fc.integer({ min: 1, max: 3 }), roles: fc.option(fc.subarray(['sre', 'admin', 'stop'], { minLength: 1 }).map((some) => some.map((role) => ({ role, count: 1 }))), { nil: undefined }) }).map((demanded) => defined(demanded) as Quorum);
     const probe: Sides = { before: null, after: doc('Freeze', 'probe', { environments: ['prod'], reason: 'x' }) as unknown as AnyDocument };
     fc.assert(
       fc.property(arbitraryScene().filter((scene) => isStop(sidesOf(scene))), quorum, fc.integer({ min: -90, max: 90 }), (scene, demanded, minutes) => {

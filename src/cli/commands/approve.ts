@@ -1,6 +1,7 @@
 import { parseInstant } from '../../core/model/instant.ts';
 import type { Digest } from '../../core/model/digest.ts';
 import type { ApprovalSpec, DocumentOf } from '../../core/model/documents.ts';
+import { inForceOf } from '../../core/evidence/log-state.ts';
 import { emptyDesiredState } from '../../core/desired/desired-state.ts';
 import type { PlanningWorld, Subject } from '../../reconciler/planning.ts';
 import { rootKeysFor } from '../../reconciler/root-proposal.ts';
@@ -60,6 +61,7 @@ Exit codes: 0 signed, 1 there is nothing to approve or you said no, 2 error.`,
     only: { type: 'string', multiple: true, value: 'KIND/NAME', description: 'Of the protected changes only this one; may be given again' },
     rewrite: { type: 'string', value: 'FROM..TO', description: 'Another history of the target branch; also by its digest, with --ref' },
     review: { type: 'boolean', description: 'A promotion there that broke the glass' },
+    except: { type: 'string', multiple: true, value: 'FREEZE', description: 'Let it through this freeze, if the freeze says that you may; may be given again' },
     reject: { type: 'boolean', description: 'Say no instead of yes' },
     withdraw: { type: 'boolean', description: 'Take back your earlier approval' },
     refresh: { type: 'boolean', description: 'Show only what changed since your last approval, then approve' },
@@ -90,6 +92,7 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   if (isAfterwards && (isChange || flagOption(context.values, 'withdraw') || flagOption(context.values, 'refresh'))) throw usageError('--rewrite and --review stand alone, but for --reject.', command);
   if (['reject', 'withdraw', 'refresh'].filter((option) => flagOption(context.values, option)).length > 1) throw usageError('--reject, --withdraw and --refresh are three answers; give one.', command);
   demandExpiry(context);
+  demandExcept(context);
   const clone = await parts();
   const repository = await clone.openRepository(context);
   try {
@@ -114,6 +117,22 @@ function demandExpiry({ values, now }: CommandContext): void {
   if (flagOption(values, 'withdraw')) throw usageError('What is withdrawn stays so: --expires does not go with --withdraw.', command);
   if (at === null) throw usageError(`--expires ${expires} is no time in UTC; write it as 2031-05-17T09:30:00Z.`, command);
   if (at <= now().getTime()) throw usageError(`--expires ${expires} is past.`, command);
+}
+
+function demandExcept({ values, positionals }: CommandContext): void {
+  if (textOptions(values, 'except').length === 0) return;
+  const isYes = positionals.length === 1 && !['reject', 'withdraw', 'review'].some((option) => flagOption(values, option));
+  if (!isYes) throw usageError('--except goes with the approval of a promotion, and with nothing else.', command);
+}
+
+/** T24: the freezes that this yes lets the promotion through. @throws CliError `NotExcepted` for one that lets nobody say so */
+function exceptedBy({ context, evidence }: Desk): Pick<Answer, 'excepts'> {
+  const excepts = [...new Set(textOptions(context.values, 'except'))].sort();
+  for (const name of excepts) {
+    const found = inForceOf(evidence.state, 'Freeze', name);
+    if (found?.spec.except === undefined) throw new CliError('NotExcepted', found === null ? `No freeze ${name} is in force.` : `Freeze ${name} lets nobody except anything.`, 'See: stella stop list', { exitCode: 1 });
+  }
+  return excepts.length === 0 ? {} : { excepts };
 }
 
 function askRewrite(desk: Desk): Promise<Question> {
@@ -157,7 +176,7 @@ async function promotionQuestion(desk: Desk, loaded: LoadedDeclarations, name: s
   if (one.satisfied) throw new CliError('NothingToApprove', `${name} runs already what this commit declares.`, null, { exitCode: 1 });
   const tags = await context.terminal.during('Resolving tags', checkTags(world, one, registry));
   const view = promotionView(world, one, tags);
-  const answer = answerTo(desk, world, view);
+  const answer = { ...answerTo(desk, world, view), ...exceptedBy(desk) };
   const warnings = warningsAbout(view, answer, principal);
   const since = flagOption(context.values, 'refresh') ? refreshed(desk, { world, one, view }) : null;
   if (since === 'unknown') warnings.push('note: the log does not hold what you approved before, so all of it is shown');
@@ -179,6 +198,7 @@ function warningsAbout(view: PromotionView, answer: Answer, principal: string): 
   if (answer.action === 'approve' && view.requesters.includes(principal)) warnings.push(`note: ${principal} asked for this, so this approval counts only where a rule lets authors approve`);
   if (answer.action === 'approve' && view.rejectedBy.includes(principal)) warnings.push(`note: ${principal} rejected this before, and a no is not taken back`);
   if (answer.despite !== undefined) warnings.push(`note: ${principal} withdrew an approval of this before; this one stands in spite of that`);
+  if (answer.excepts !== undefined) warnings.push(`note: this lets it through ${answer.excepts.join(', ')} as well, as far as the freeze says that ${principal} may`);
   if (view.rules.length === 0) warnings.push(`note: no rule asks for approvals in ${view.environment}`);
   return warnings;
 }

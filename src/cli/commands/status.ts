@@ -3,6 +3,7 @@ import { limits } from '../../core/model/limits.ts';
 import { EVIDENCE_OPTIONS, type CloneParts } from '../clone.ts';
 import { CliError, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { rewoundNote } from '../rewound-note.ts';
+import { stopText } from '../stop-view.ts';
 import { requireEvidence } from '../require-evidence.ts';
 import { statusOf, type ApplicationStatus, type StatusModel } from '../status-model.ts';
 import { plain, type Terminal } from '../terminal.ts';
@@ -41,7 +42,7 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
       if (record.type === 'promotion-decision') decisions.set(`${record.predicate.environment}/${record.predicate.application}`, { ...record.predicate, seq: record.header.seq });
     });
     const note = await rewoundNote(repository, evidence);
-    const status = statusOf(evidence, decisions, only);
+    const status = statusOf(evidence, decisions, { only, now: context.now() });
     const model = note === null ? status : { ...status, warnings: [note, ...status.warnings] };
     if (only !== null && model.environments.length === 0) throw new CliError('EnvironmentUnknown', `No environment ${only} is in force, and nothing runs in one.`, 'See `stella status`.');
     const url = textOption(context.values, 'server');
@@ -60,6 +61,7 @@ function textOf(model: StatusModel, terminal: Terminal): string {
     if (applications.length === 0) lines.push('  nothing was ever promoted here');
     for (const app of applications) lines.push(...applicationLines(app, environment, terminal));
   }
+  if (model.stops.length > 0) lines.push('', terminal.paint('bold', 'stopped'), ...model.stops.map((stop) => `  ${terminal.paint(stop.holds ? 'red' : 'dim', plain(stopText(stop)))}`));
   lines.push('', ...model.warnings.map((w) => terminal.paint('yellow', `warning: ${w}`)));
   lines.push(terminal.paint('dim', `as of record ${model.records - 1}, ${model.asOf ?? 'never'}; log ${model.logId}`));
   return lines.join('\n');
