@@ -2,10 +2,15 @@ import { spawn } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { DocumentSignature } from '../../src/core/model/documents.ts';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 
 /** A real key pair made by `ssh-keygen`. */
 export type SshKey = { readonly name: string; readonly privateKeyPath: string; readonly publicKeyPath: string; readonly publicKey: string };
+
+/** Whoever signs with OpenPGP: gpg, or keys of which a test makes every byte. */
+export type OpenPgpSigner = { readonly name: string; readonly publicKey: string; readonly sign: (payload: Uint8Array) => Promise<string> | string };
+export type Signer = SshKey | OpenPgpSigner;
 
 export type TestFile = string | Uint8Array | { readonly content: string | Uint8Array; readonly mode: '100644' | '100755' | '120000' };
 
@@ -20,7 +25,7 @@ export type TestCommit = {
   /** Default: the tip of the branch, or none for its first commit. */
   readonly parents?: readonly CommitId[];
   /** Signs with this key; unsigned without. */
-  readonly sshKey?: SshKey | undefined;
+  readonly sshKey?: Signer | undefined;
   readonly author?: { readonly name: string; readonly email: string };
   /** Default: a minute after the last commit of this repository, from 2026-01-01 on. */
   readonly at?: Date;
@@ -88,6 +93,12 @@ export async function createSshKey(folder: string, name: string, type = 'ed25519
 /** Armoured SSHSIG of `payload` by `ssh-keygen -Y sign`. */
 export async function signWithSsh(key: SshKey, payload: Uint8Array | string, namespace = 'git'): Promise<string> {
   return (await runProgram('ssh-keygen', ['-q', '-Y', 'sign', '-n', namespace, '-f', key.privateKeyPath], { input: payload })).toString();
+}
+
+/** The signature of `payload` as documents carry it. */
+export async function signWith(key: Signer, payload: Uint8Array, namespace: string): Promise<DocumentSignature> {
+  if ('sign' in key) return { format: 'openpgp', signature: await key.sign(payload) };
+  return { format: 'sshsig', signature: await signWithSsh(key, payload, namespace) };
 }
 
 /** Writes an allowed_signers file in which each key belongs to `<name>@example.test`. */
@@ -198,9 +209,10 @@ class BareTestRepository implements TestRepository {
     return commit.sshKey === undefined ? (id as CommitId) : this.#sign(branch, parents, listing.split(/[ \t]/)[2] ?? '', person, message, commit.sshKey);
   }
 
-  async #sign(branch: string, parents: readonly CommitId[], tree: string, person: string, message: Buffer, key: SshKey): Promise<CommitId> {
+  async #sign(branch: string, parents: readonly CommitId[], tree: string, person: string, message: Buffer, key: Signer): Promise<CommitId> {
     const head = [`tree ${tree}`, ...parents.map((parent) => `parent ${parent}`), `author ${person}`, `committer ${person}`].join('\n');
-    const signature = (await signWithSsh(key, `${head}\n\n${message.toString()}`)).trimEnd();
+    const { signature: armoured } = await signWith(key, Buffer.from(`${head}\n\n${message.toString()}`), 'git');
+    const signature = armoured.trimEnd();
     const header = tree.length === 64 ? 'gpgsig-sha256' : 'gpgsig';
     const object = `${head}\n${header} ${signature.replaceAll('\n', '\n ')}\n\n${message.toString()}`;
     const id = (await this.git(['hash-object', '-t', 'commit', '-w', '--stdin'], object)) as CommitId;

@@ -1,10 +1,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runProgram } from './git-repository.ts';
+import { runProgram, type OpenPgpSigner } from './git-repository.ts';
 
 /** A real key that gpg holds. `publicKey` is its certificate as gpg exports it. */
-export type GpgKey = { readonly name: string; readonly fingerprint: string; readonly publicKey: string; readonly home: GpgHome };
+export type GpgKey = OpenPgpSigner & { readonly fingerprint: string };
 
 /** As gpg's --faked-system-time takes it: keys are older than anything that tests sign, and signatures too. */
 const CREATED = '20260101T000000';
@@ -44,7 +44,8 @@ export class GpgHome {
 
   /** The key as it is now: what gpg did to it since is in its certificate. */
   async key(name: string, fingerprint: string): Promise<GpgKey> {
-    return { name, fingerprint, home: this, publicKey: (await this.gpg(['--armor', '--export', fingerprint])).toString() };
+    const publicKey = (await this.gpg(['--armor', '--export', fingerprint])).toString();
+    return { name, fingerprint, publicKey, sign: (payload) => this.sign({ fingerprint }, payload) };
   }
 
   async fingerprintOf(user: string): Promise<string> {
@@ -88,9 +89,4 @@ export class GpgHome {
     await runProgram('gpgconf', ['--kill', 'all'], { env: { GNUPGHOME: this.folder } });
     await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
-}
-
-/** A detached, armoured signature of `payload` by gpg. */
-export function signWithGpg(key: GpgKey, payload: string | Uint8Array): Promise<string> {
-  return key.home.sign(key, payload);
 }

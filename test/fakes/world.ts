@@ -18,7 +18,7 @@ import type { LogState, OpenRun } from '../../src/core/evidence/log-state.ts';
 import type { DeploymentOutcomePredicate } from '../../src/core/evidence/records.ts';
 import type { FinishedRun } from '../../src/reconciler/run-outcome.ts';
 import { Reconciler, type ReconcilerParts } from '../../src/reconciler/reconciler.ts';
-import { createRepository, createSshKey, createTemporaryFolder, signWithSsh, type SshKey, type TestRepository } from './git-repository.ts';
+import { createRepository, createSshKey, createTemporaryFolder, signWith, signWithSsh, type Signer, type SshKey, type TestRepository } from './git-repository.ts';
 import { openPgp } from './openpgp.ts';
 
 export const TARGET_REF = 'refs/heads/main';
@@ -216,7 +216,7 @@ export class World {
     this.#reconciler = null;
   }
 
-  async commit(documents: readonly AnyDocument[], options: { readonly by?: SshKey; readonly message?: string; readonly branch?: string; readonly files?: Record<string, string>; readonly deletes?: readonly string[] } = {}): Promise<CommitId> {
+  async commit(documents: readonly AnyDocument[], options: { readonly by?: Signer; readonly message?: string; readonly branch?: string; readonly files?: Record<string, string>; readonly deletes?: readonly string[] } = {}): Promise<CommitId> {
     const files = { ...Object.fromEntries(documents.map((d) => [pathOf(d), yamlOf(d)])), ...options.files };
     return this.repository.commit({
       message: options.message ?? 'Change', files, sshKey: options.by, ...(options.branch === undefined ? {} : { branch: options.branch }), ...(options.deletes === undefined ? {} : { deletes: options.deletes }),
@@ -224,19 +224,19 @@ export class World {
   }
 
   /** A Promotion with the requester's intent signature. */
-  async promotion(environment: string, release: string, options: { readonly by?: SshKey; readonly attempt?: number; readonly releaseSpec?: Digest | null } = {}): Promise<DocumentOf<'Promotion'>> {
+  async promotion(environment: string, release: string, options: { readonly by?: Signer; readonly attempt?: number; readonly releaseSpec?: Digest | null } = {}): Promise<DocumentOf<'Promotion'>> {
     const promotion = doc('Promotion', `${environment}/shop`, { release, ...(options.attempt === undefined ? {} : { attempt: options.attempt }) });
     if (options.by === undefined) return promotion;
     const releaseSpec = options.releaseSpec ?? (await this.reconciler()).state?.locks.get(`shop/${release}`)?.releaseSpec ?? null;
     const preimage = canonicalBytes(intentPreimage({ logId: this.pin, promotion, releaseSpec }) as unknown as JsonObject);
-    return { ...promotion, signatures: [{ format: 'sshsig', signature: await signWithSsh(options.by, preimage, 'stella-intent') }] };
+    return { ...promotion, signatures: [await signWith(options.by, preimage, 'stella-intent')] };
   }
 
   /** An Approval document with an embedded signature. */
-  async approval(by: SshKey, spec: Omit<SpecOf['Approval'], 'nonce' | 'action'> & Partial<SpecOf['Approval']>): Promise<DocumentOf<'Approval'>> {
+  async approval(by: Signer, spec: Omit<SpecOf['Approval'], 'nonce' | 'action'> & Partial<SpecOf['Approval']>): Promise<DocumentOf<'Approval'>> {
     const nonce = randomBytes(16).toString('hex');
     const document = doc('Approval', `${by.name}-${nonce.slice(0, 8)}`, { action: 'approve', nonce, ...spec } as SpecOf['Approval']);
-    return { ...document, signatures: [{ format: 'sshsig', signature: await signWithSsh(by, documentPreimage(document), 'stella-approval') }] };
+    return { ...document, signatures: [await signWith(by, documentPreimage(document), 'stella-approval')] };
   }
 
   async close(): Promise<void> {

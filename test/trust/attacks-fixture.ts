@@ -8,7 +8,7 @@ import { changeDigest } from '../../src/core/model/preimages.ts';
 import { changeTo } from '../../src/core/trust/apply-change.ts';
 import type { Reconciler } from '../../src/reconciler/reconciler.ts';
 import type { RecordStep } from '../../src/reconciler/read-evidence.ts';
-import { signWithSsh, type SshKey } from '../fakes/git-repository.ts';
+import { signWith, type Signer } from '../fakes/git-repository.ts';
 import { doc, World, type WorldOptions } from '../fakes/world.ts';
 import type { Verdict } from './attack.ts';
 
@@ -121,19 +121,19 @@ export class Stage {
     return [changeTo(await this.world.state(), kind, name, to === null ? null : documentDigest(to))];
   }
 
-  changeApproval(by: SshKey, changes: readonly ProtectedChange[], more: Partial<SpecOf['Approval']> = {}): Promise<DocumentOf<'Approval'>> {
+  changeApproval(by: Signer, changes: readonly ProtectedChange[], more: Partial<SpecOf['Approval']> = {}): Promise<DocumentOf<'Approval'>> {
     return this.world.approval(by, { type: 'change', digest: changeDigest(this.world.pin, changes), changes, ...more });
   }
 
-  promotionApproval(by: SshKey, environment: string, more: Partial<SpecOf['Approval']> = {}): Promise<DocumentOf<'Approval'>> {
+  promotionApproval(by: Signer, environment: string, more: Partial<SpecOf['Approval']> = {}): Promise<DocumentOf<'Approval'>> {
     const { application = 'shop' } = more;
     return this.world.approval(by, { type: 'promotion', environment, application, digest: more.digest ?? this.digest(environment, application), ...more });
   }
 
   /** The same document with one signature of each key. */
-  async signedApproval(document: DocumentOf<'Approval'>, keys: readonly SshKey[]): Promise<DocumentOf<'Approval'>> {
+  async signedApproval(document: DocumentOf<'Approval'>, keys: readonly Signer[]): Promise<DocumentOf<'Approval'>> {
     const preimage = documentPreimage(document);
-    return { ...document, signatures: await Promise.all(keys.map(async (key) => ({ format: 'sshsig' as const, signature: await signWithSsh(key, preimage, 'stella-approval') }))) };
+    return { ...document, signatures: await Promise.all(keys.map((key) => signWith(key, preimage, 'stella-approval'))) };
   }
 
   close(): Promise<void> {
@@ -143,5 +143,5 @@ export class Stage {
 
 const placeOf = (environment: string, application: string): string => (application === 'shop' ? environment : `${environment}/${application}`);
 export const releaseOf = (version: string, tag = version): DocumentOf<'Release'> => doc('Release', `shop/${version}`, { components: { api: { tag } } });
-export const personOf = (name: string, keys: readonly SshKey[], roles: readonly string[], more: Partial<SpecOf['Principal']> = {}): DocumentOf<'Principal'> =>
+export const personOf = (name: string, keys: readonly Signer[], roles: readonly string[], more: Partial<SpecOf['Principal']> = {}): DocumentOf<'Principal'> =>
   doc('Principal', name, { type: 'person', keys: keys.map((key) => ({ key: key.publicKey, status: 'active' })), ...(roles.length === 0 ? {} : { roles: roles.map((role) => ({ role })) }), ...more });

@@ -2,7 +2,9 @@ import { objectIdOf } from '../../src/core/commit/commit-object.ts';
 import { verifyDocumentSignature } from '../../src/core/commit/document-signature.ts';
 import { documentDigest, documentPreimage, type AnyDocument, type DocumentOf } from '../../src/core/model/documents.ts';
 import { changeDigest } from '../../src/core/model/preimages.ts';
-import { verifyRaw } from '../core/commit/commit-maker.ts';
+import { verifyCommit } from '../../src/core/commit/verify-commit.ts';
+import { keyRingIn } from '../../src/core/trust/key-ring.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 import { doc, pathOf, yamlOf } from '../fakes/world.ts';
 import { signatureVerdict, type Verdict } from './attack.ts';
 import type { Stage } from './attacks-fixture.ts';
@@ -81,7 +83,7 @@ export class CommitLineup extends Lineup<MakeCommit> {
       const raw = make([`tree ${tree}`, `parent ${tip}`, `author ${PERSON}`, `committer ${PERSON}`], message);
       await repository.git(['hash-object', '-t', 'commit', '-w', '--stdin', '--literally'], raw);
       await repository.git(['update-ref', 'refs/heads/main', objectIdOf(raw, 'sha1')]);
-      codes.set(name, signatureVerdict(verifyRaw(raw)).codes);
+      codes.set(name, signatureVerdict(verifyCommit(raw, 'sha1', objectIdOf(raw, 'sha1'), keyRingIn(await stage.world.state(), openPgp))).codes);
     }
     return codes;
   }
@@ -101,8 +103,8 @@ export class ApprovalLineup extends Lineup<MakeSignature> {
       const approval: DocumentOf<'Approval'> = doc('Approval', `for-${name}`, { type: 'change', action: 'approve', digest: changeDigest(stage.world.pin, changes), changes, nonce });
       const preimage = documentPreimage(approval);
       const signature = make(preimage);
-      codes.set(name, signatureVerdict(verifyDocumentSignature({ preimage, armoured: signature, namespace: 'stella-approval' })).codes);
-      documents.push(document, { ...approval, signatures: [{ format: 'sshsig', signature }] });
+      codes.set(name, signatureVerdict(verifyDocumentSignature({ preimage, armoured: signature, namespace: 'stella-approval', keys: keyRingIn(await stage.world.state(), openPgp) })).codes);
+      documents.push(document, { ...approval, signatures: [{ format: signature.includes('BEGIN PGP') ? 'openpgp' : 'sshsig', signature }] });
     }
     await stage.world.commit(documents, {});
     return codes;

@@ -2,7 +2,7 @@ import { digestOf, type Digest, type Preimage } from '../../src/core/model/diges
 import type { AnyDocument, DocumentOf, SpecOf } from '../../src/core/model/documents.ts';
 import { releaseSpecDigest, type PromotionPreimage } from '../../src/core/model/preimages.ts';
 import type { DecisionInput } from '../../src/core/decision/types.ts';
-import type { SshKey } from '../fakes/git-repository.ts';
+import type { Signer } from '../fakes/git-repository.ts';
 import { doc } from '../fakes/world.ts';
 import type { Verdict } from './attack.ts';
 import { releaseOf, type Stage } from './attacks-fixture.ts';
@@ -27,7 +27,7 @@ export class Desk {
   }
 
   /** Asked for by `by`, with their intent and in a commit of theirs; then it lacks nothing but approvals. */
-  static async asked(stage: Stage, environment = 'prod', by: SshKey = stage.world.people.alice, more: readonly AnyDocument[] = []): Promise<Desk> {
+  static async asked(stage: Stage, environment = 'prod', by: Signer = stage.world.people.alice, more: readonly AnyDocument[] = []): Promise<Desk> {
     const desk = Desk.fresh(stage, environment);
     await desk.ask(by, more);
     const { outcome, reasons } = stage.decision(environment);
@@ -35,18 +35,18 @@ export class Desk {
     return desk;
   }
 
-  promotion(by: SshKey | null, attempt?: number): Promise<DocumentOf<'Promotion'>> {
+  promotion(by: Signer | null, attempt?: number): Promise<DocumentOf<'Promotion'>> {
     const { stage, environment, release } = this;
     return stage.world.promotion(environment, release, { ...(by === null ? {} : { by }), ...(attempt === undefined ? {} : { attempt }), releaseSpec: releaseSpecDigest(releaseOf(release)) });
   }
 
-  async ask(by: SshKey, more: readonly AnyDocument[] = [], attempt?: number): Promise<void> {
+  async ask(by: Signer, more: readonly AnyDocument[] = [], attempt?: number): Promise<void> {
     await this.stage.world.commit([releaseOf(this.release), await this.promotion(by, attempt), ...more], { by });
     await this.stage.settle();
   }
 
   /** An approval of what is asked now, signed but not handed in. */
-  approval(by: SshKey, more: Partial<SpecOf['Approval']> = {}): Promise<DocumentOf<'Approval'>> {
+  approval(by: Signer, more: Partial<SpecOf['Approval']> = {}): Promise<DocumentOf<'Approval'>> {
     return this.stage.promotionApproval(by, this.environment, more);
   }
 
@@ -57,7 +57,7 @@ export class Desk {
     return this.verdict();
   }
 
-  async approvedBy(...people: readonly SshKey[]): Promise<Verdict> {
+  async approvedBy(...people: readonly Signer[]): Promise<Verdict> {
     return this.hand(...(await Promise.all(people.map((by) => this.approval(by)))));
   }
 
