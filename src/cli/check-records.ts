@@ -3,7 +3,8 @@ import type { Digest } from '../core/model/digest.ts';
 import { limits } from '../core/model/limits.ts';
 import { preimageDigest, type OrderOperation } from '../core/model/preimages.ts';
 import { inForceOf, type LogState } from '../core/evidence/log-state.ts';
-import { artifactsOf, type DeploymentOutcomePredicate, type EvidenceRecord, type RecordType } from '../core/evidence/records.ts';
+import { artifactsOf, type EvidenceRecord, type RecordType } from '../core/evidence/records.ts';
+import type { TargetOutcome } from '../core/workflow/commands.ts';
 import { verifyReceipt } from '../core/order/receipt.ts';
 import type { RecordStep } from '../reconciler/read-evidence.ts';
 
@@ -62,10 +63,9 @@ export class RecordCheck {
   }
 }
 
-type TargetResult = DeploymentOutcomePredicate['steps'][number]['targets'][number];
 const OPERATIONS: readonly OrderOperation[] = ['promote', 'extend', 'remove', 'fall-back', 'health-check'];
 
-function receiptFault(target: TargetResult, bytes: Uint8Array, run: { readonly seq: number; readonly decisions: readonly Digest[]; readonly states: readonly LogState[] }): RecordFault | null {
+function receiptFault(target: TargetOutcome, bytes: Uint8Array, run: { readonly seq: number; readonly decisions: readonly Digest[]; readonly states: readonly LogState[] }): RecordFault | null {
   const fault = (code: RecordFault['code'], why: string): RecordFault => ({ code, seq: run.seq, message: `record ${run.seq}: the receipt of ${target.agent} for ${target.target} ${why}` });
   const verified = run.states.map((state) => verifiedIn(state, target.agent, bytes)).find((r) => r !== null) ?? null;
   if (verified === null) return fault('ReceiptInvalid', 'is not signed by the identity key of that agent in force');
@@ -76,7 +76,7 @@ function receiptFault(target: TargetResult, bytes: Uint8Array, run: { readonly s
 }
 
 /** Digests of every order that an allow of this run can have given to a target. */
-function ordersOf({ target, try: tries }: TargetResult, decisions: readonly Digest[]): readonly Digest[] {
+function ordersOf({ target, try: tries }: TargetOutcome, decisions: readonly Digest[]): readonly Digest[] {
   const numbers = Array.from({ length: Math.min(tries, limits.triesPerTarget) }, (_, i) => i + 1);
   return decisions.flatMap((decision) => OPERATIONS.flatMap((operation) => numbers.map((n) => preimageDigest({ type: 'stella/order/v1', decision, operation, target, try: n }))));
 }

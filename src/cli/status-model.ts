@@ -7,6 +7,7 @@ import { lackingTargets } from '../core/decision/extension.ts';
 import { explainDecision } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Debt, type LogState } from '../core/evidence/log-state.ts';
+import type { TargetFailure } from '../core/evidence/failures.ts';
 import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
 import type { Evidence } from './clone.ts';
 import { stopsInForce, type StopView } from './stop-view.ts';
@@ -23,7 +24,7 @@ export type ApplicationStatus = {
   readonly succeededAt: string | null;
   readonly running: { readonly release: string | null; readonly generation: number; readonly record: number } | null;
   readonly waiting: Waiting | null;
-  readonly lastOutcome: { readonly result: string; readonly reason: string; readonly endedAt: string } | null;
+  readonly lastOutcome: { readonly result: string; readonly reason: string; readonly endedAt: string; /** What went wrong on which target; not all of it where much did. */ readonly failures: readonly TargetFailure[] } | null;
   /** Broken glass that nobody has reviewed (T27). */
   readonly debts: readonly Debt[];
   /** What a rollback goes back to. */
@@ -81,7 +82,7 @@ function applicationStatus({ state, artifact }: Evidence, app: AppState, last: P
     succeededAt: app.succeededAt, running: app.openRun === null ? null : { release: app.openRun.release, generation: app.openRun.generation, record: app.openRun.decision.seq },
     waiting: last === undefined || last.decision.outcome === 'allow' || last.sources.ended !== null ? null : waitingOf(last, readJson<DecisionInput>(artifact, last.input)),
     debts: app.debts, previous: app.previous === null ? null : { release: app.previous.release, replacedAt: app.previous.replacedAt },
-    lastOutcome: app.lastOutcome === null ? null : { result: app.lastOutcome.result, reason: app.lastOutcome.reason, endedAt: app.lastOutcome.endedAt },
+    lastOutcome: app.lastOutcome === null ? null : { result: app.lastOutcome.result, reason: app.lastOutcome.reason, endedAt: app.lastOutcome.endedAt, failures: app.lastOutcome.failures },
     reconcilerTrusted: rules.length === 0, separationOff: rules.some((r) => !r.authorNeverApproves),
   };
 }

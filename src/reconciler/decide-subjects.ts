@@ -10,6 +10,7 @@ import { brokenGlass } from '../core/decision/mode.ts';
 import { explainDecision } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
+import { failureText } from '../core/evidence/failures.ts';
 import { appStateOf, type AppState } from '../core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
 import { EVIDENCE_FILE, PREVIOUS_STICKER, STICKER } from '../core/release/sticker.ts';
@@ -181,6 +182,7 @@ function reportState(pass: Pass, s: Subject, promotion: DocumentOf<'Promotion'> 
   const open = made.decision.gates.filter((g) => g.outcome !== 'passed');
   const lines = explainDecision(made.decision, made.input).map((line) => line.text);
   const why = open.length === 0 ? 'allowed' : lines.slice(0, 3).join('; ');
-  set('Reconciling', made.decision.outcome === 'refuse' ? 'Refused' : 'Waiting', isItsRun ? `the run is stopped: ${why}` : why);
+  const failed = made.decision.reasons.includes('Closed') ? (app.lastOutcome?.failures ?? []).slice(0, 3).map(failureText) : [];
+  set('Reconciling', made.decision.outcome === 'refuse' ? 'Refused' : 'Waiting', [isItsRun ? `the run is stopped: ${why}` : why, ...failed].join('; '));
 }
 

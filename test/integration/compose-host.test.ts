@@ -164,6 +164,34 @@ describe('applying', () => {
   });
 });
 
+describe('a service that does its work once', () => {
+  const job = (restart: string | undefined, command: string) => ({
+    image: `${registry.host}/shop/api@${two}`, network_mode: 'host', command: ['/bin/busybox', 'sh', '-c', command], ...(restart === undefined ? {} : { restart }),
+  });
+
+  it.each(['no', 'on-failure'])('and says so with restart: %s has succeeded when it ends with 0, and counts with what it ran', async (restart) => {
+    const outcome = await apply({ digest: one, more: { migrate: job(restart, '/bin/busybox sleep 1') } });
+    expect(outcome.result).toBe('Succeeded');
+    expect(outcome.running.map(({ digest }) => digest).toSorted()).toEqual([one, two].toSorted());
+    expect((await driver.observe(slot(), context())).running).toHaveLength(2);
+    expect(await runningIds()).toHaveLength(1);
+  });
+
+  it('has failed when it ends with anything else', async () => {
+    expect(await apply({ digest: one, more: { migrate: job('no', 'exit 4') } })).toMatchObject({ result: 'Failed', code: 'ServiceExited', rolledBack: true, running: [] });
+  });
+
+  it('but does not say so has failed: a server that ends is not up', async () => {
+    const outcome = await apply({ digest: one, more: { server: job(undefined, 'exit 0') } });
+    expect(outcome).toMatchObject({ result: 'Failed', code: 'ServiceExited', message: expect.stringContaining('restart: "no"') });
+  });
+
+  it('is waited for, and has failed when it does not end in time', async () => {
+    const outcome = await apply({ digest: one, more: { migrate: job('no', '/bin/busybox sleep 100') }, healthTimeoutSeconds: 3 });
+    expect(outcome).toMatchObject({ result: 'Failed', code: 'HealthTimedOut' });
+  });
+});
+
 describe('what runs is not touched', () => {
   it('by anything that can be seen before something is stopped', async () => {
     await apply({ digest: two });

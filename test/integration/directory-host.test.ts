@@ -227,9 +227,11 @@ describe('what ran keeps running', () => {
     await expectVersionOneRuns();
   });
 
-  it('when the new version is not healthy', async () => {
+  it('when the new version is not healthy, which says in its own words why', async () => {
     const healthCheck = { type: 'command', argv: ['sh', '-c', `echo try >> ${base}/tries; false`], timeoutSeconds: 5, retries: 2, intervalMs: 1 } as const;
     expect(await applyDirectory(await orderOf('2', { healthCheck }))).toMatchObject({ result: 'Failed', code: 'Unhealthy', rolledBack: true });
+    const talking = await applyDirectory(await orderOf('2', { healthCheck: { ...healthCheck, argv: ['sh', '-c', 'echo out of cheese; exit 3'] } }));
+    expect(talking).toMatchObject({ code: 'Unhealthy', message: expect.stringContaining('out of cheese') });
     expect(await readFile(path.join(base, 'tries'), 'utf8')).toBe('try\ntry\ntry\n');
     await expectVersionOneRuns();
     expect(await applyDirectory(await orderOf('2', { healthCheck: { ...healthCheck, argv: ['/no/such/program'] } }))).toMatchObject({ result: 'Errored', code: 'HealthCheckNotRun', rolledBack: true });

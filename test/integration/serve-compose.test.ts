@@ -42,7 +42,7 @@ function startProgram(args: readonly string[], environment: Readonly<Record<stri
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     const parts = (pending + text).split('\n');
     pending = parts.pop() ?? '';
-    lines.push(...parts.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Line));
+    lines.push(...parts.map((line) => (line.startsWith('{') ? (JSON.parse(line) as Line) : { message: line })));
   });
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   const stop = (): Promise<number | null> => {
@@ -60,9 +60,9 @@ const said = async (program: Program, message: string): Promise<Line> => {
 };
 
 /** An image with a static busybox and a file that tells versions apart. */
-async function push(tag: string, content: string): Promise<Digest> {
+async function push(tag: string, content: string, program = 'bin/busybox'): Promise<Digest> {
   const busybox = await readFile(await realpath(programPath('busybox') ?? ''));
-  const layers = [await buildLayer([{ path: 'bin/busybox', content: busybox, mode: 0o755 }]), await buildLayer([{ path: 'version', content, mode: 0o644 }])];
+  const layers = [await buildLayer([{ path: program, content: busybox, mode: 0o755 }]), await buildLayer([{ path: 'version', content, mode: 0o644 }])];
   return await pushImage({ origin: registry.url, repository: 'shop/api' }, tag, buildImage(layers));
 }
 
@@ -103,12 +103,12 @@ afterEach(async () => {
   await database.drop();
 }, 60_000);
 
-/** Starts the server, and the agent that it has enrolled. @returns the address of the API */
-async function startBoth(): Promise<string> {
-  const { keys } = await serverConfig(world, { STORAGE__DRIVER: 'postgres', CONNECTIONSTRINGS__DEFAULT: database.url });
+/** Starts the server, and the agent that it has enrolled. */
+async function startBoth(): Promise<{ readonly api: string; readonly server: Program }> {
+  const { decisions, evidenceCommits, agentCa } = (await serverConfig(world, { STORAGE__DRIVER: 'postgres', CONNECTIONSTRINGS__DEFAULT: database.url })).keys;
   const file = join(world.folder, 'server.yaml');
   await writeFile(file, stringify({
-    repository: { url: world.repository.folder }, genesis: world.pin, dataFolder: join(world.folder, 'server'), keys, http: { port: 0 }, agents: { channelPort: 0, enrolmentPort: 0 }, pollSeconds: 1,
+    repository: { url: world.repository.folder }, genesis: world.pin, dataFolder: join(world.folder, 'server'), keys: { decisions, evidenceCommits, agentCa }, http: { port: 0 }, agents: { channelPort: 0, enrolmentPort: 0 }, pollSeconds: 1,
     storage: { driver: 'postgres', objectStore: 'seed-fs' },
   }));
   const settings = { CONNECTIONSTRINGS__DEFAULT: database.url };
@@ -120,7 +120,7 @@ async function startBoth(): Promise<string> {
   const enrolled = await stella(['agent', 'enrol', '--folder', folder, '--server', enrolment as string, '--token', token, '--genesis', world.pin]);
   expect(enrolled).toMatchObject({ code: 0 });
   await said(startProgram(['agent', 'run', '--folder', folder], {}), 'connected');
-  return api as string;
+  return { api: api as string, server };
 }
 
 const ownContainers = async (): Promise<Docker.ContainerInfo[]> =>
@@ -135,15 +135,16 @@ async function running(): Promise<readonly (string | undefined)[]> {
   }));
 }
 
+type App = { readonly release: string | null; readonly generation: number; readonly components: readonly object[]; readonly lastOutcome: object | null };
 type Status = {
-  readonly environments: readonly { readonly environment: string; readonly applications: readonly { readonly release: string | null; readonly generation: number; readonly components: readonly object[] }[] }[];
+  readonly environments: readonly { readonly environment: string; readonly applications: readonly App[] }[];
   readonly server: { readonly targets: readonly { readonly target: string; readonly running: readonly object[] }[] };
 };
-async function status(api: string): Promise<{ readonly evidence: unknown; readonly targets: unknown }> {
+async function status(api: string): Promise<{ readonly evidence: App | undefined; readonly targets: unknown }> {
   await alice.pull();
   const shown = json<Status>(await alice.stella(['status', 'dev', '--server', api, '-o', 'json']));
   const app = shown.environments[0]?.applications[0];
-  return { evidence: { release: app?.release, generation: app?.generation, components: app?.components }, targets: shown.server.targets.map(({ target, running: runs }) => ({ target, running: runs })) };
+  return { evidence: app, targets: shown.server.targets.map(({ target, running: runs }) => ({ target, running: runs })) };
 }
 
 /** Evidence, agent and engine agree on what runs. */
@@ -155,10 +156,11 @@ async function expectRunning(api: string, wanted: { readonly release: string; re
   expect(await running()).toEqual([`${registry.host}/shop/api@${digest}`]);
 }
 
+const release = (version: string): AnyDocument => doc('Release', `shop/${version}`, { components: { api: { tag: version } } });
+
 test('an application of containers is released from tags, deployed, replaced, and rolled back by digest', { timeout: 180_000 }, async () => {
   const [one, two] = [await push('1.0', 'one'), await push('1.1', 'two')];
-  const api = await startBoth();
-  const release = (version: string): AnyDocument => doc('Release', `shop/${version}`, { components: { api: { tag: version } } });
+  const { api } = await startBoth();
   await world.commit([release('1.0'), doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
   await expectRunning(api, { release: '1.0', generation: 1, digest: one });
   await world.commit([release('1.1'), doc('Promotion', 'dev/shop', { release: '1.1' })], { by: world.people.alice });
@@ -173,4 +175,21 @@ test('an application of containers is released from tags, deployed, replaced, an
   await alice.pull();
   expect(await alice.stella(['verify'])).toMatchObject({ code: 0 });
   expect(await alice.stella(['replay'])).toMatchObject({ code: 0 });
+});
+
+test('a version that does not start gives way to what ran, and everybody who asks is told why', { timeout: 180_000 }, async () => {
+  const one = await push('1.0', 'one');
+  await push('1.1', 'two', 'bin/elsewhere');
+  const { api, server } = await startBoth();
+  await world.commit([release('1.0'), doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
+  await expectRunning(api, { release: '1.0', generation: 1, digest: one });
+  await world.commit([release('1.1'), doc('Promotion', 'dev/shop', { release: '1.1' })], { by: world.people.alice });
+  const failure = { step: 'deploy', target: 'dev-1', result: 'Failed', code: 'ServiceExited', message: expect.stringContaining('service api ended with 127') };
+  await expect.poll(async () => (await status(api)).evidence, within).toMatchObject({ release: '1.0', lastOutcome: { result: 'Failed', reason: 'TargetFailed', failures: [failure] } });
+  expect(await running()).toEqual([`${registry.host}/shop/api@${one}`]);
+  expect((await alice.stella(['status', 'dev'])).stdout).toContain('dev-1: ServiceExited: ');
+  expect((await alice.stella(['explain', 'dev/shop'])).stdout).toContain('dev-1: ServiceExited: ');
+  expect(server.lines).toContainEqual(expect.objectContaining({ level: 'warn', target: 'dev-1', code: 'ServiceExited', message: expect.stringContaining('service api ended with 127') }));
+  const said = async (): Promise<unknown> => ((await (await fetch(`${api}/api/v1/conditions`)).json()) as { data: unknown }).data;
+  await expect.poll(said, within).toContainEqual(expect.objectContaining({ kind: 'Promotion', name: 'dev/shop', reason: 'Refused', message: expect.stringContaining('dev-1: ServiceExited') }));
 });

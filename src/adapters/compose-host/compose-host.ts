@@ -6,7 +6,7 @@ import { createRedactor } from '../directory-host/env-file.ts';
 import { checkLockFile, composeDown, composeUp, findCompose, type ComposeCall, type ComposeProgram, type ComposeSurroundings } from './compose-command.ts';
 import { ComposeError } from './compose-error.ts';
 import { Engine, type RegistryAuth } from './engine.ts';
-import { waitUntilHealthy } from './health.ts';
+import { hasDoneItsWork, waitUntilHealthy } from './health.ts';
 import { familiarName, readLockFile, requireSecretNames, type PinnedImage } from './lock-file.ts';
 import { clearPlace, commitVersion, currentVersion, placeOf, readSticker, writeVersion, type Place, type Version } from './project-folder.ts';
 
@@ -59,7 +59,7 @@ async function apply(work: ApplyWork, context: TargetContext, options: Tools): P
     return await fallBack(site, before, cause);
   }
   await commitVersion(place, version, work.sticker);
-  const running = await runningOf(engine, place, version.components);
+  const running = await runningOf(engine, place, version);
   return { result: 'Succeeded', code: 'Applied', message: `${version.components.length} components run`, running, rolledBack: false };
 }
 
@@ -102,6 +102,7 @@ async function start(site: Site, version: Version, images: readonly PinnedImage[
     await waitUntilHealthy(site.engine, {
       project: site.place.project,
       services: images.map(({ service }) => service),
+      ending: servicesThatEnd(images),
       timeoutMs: version.healthTimeoutSeconds * 1000,
       settleMs: site.options.settleMs ?? 2_000,
     });
@@ -136,7 +137,7 @@ async function fallBack(site: Site, before: Version | null, failure: ComposeErro
       await start(site, before, images, await callFor(site, before.secrets));
     }
     const message = `${failure.message}. ${before === null ? 'Nothing ran before, and nothing runs now' : 'What ran before runs again'}`;
-    return { ...failed, message, running: await runningOf(engine, place, before?.components ?? []), rolledBack: true };
+    return { ...failed, message, running: await runningOf(engine, place, before), rolledBack: true };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const message = `${failure.message}. Going back failed as well: ${why}. Look at the project ${place.project} with ${program.argv.join(' ')}`;
@@ -153,7 +154,7 @@ async function observe(slot: TargetSlot): Promise<TargetObservation> {
   const engine = new Engine(place.socket);
   await engine.requireReachable();
   const version = await currentVersion(place);
-  const [running, sticker] = [await runningOf(engine, place, version?.components ?? []), await readSticker(place)];
+  const [running, sticker] = [await runningOf(engine, place, version), await readSticker(place)];
   return { running, sticker };
 }
 
@@ -184,22 +185,37 @@ async function removeContainers(engine: Engine, place: Place): Promise<void> {
 /** As {@link runningOf} with what is known on the disk; an engine that does not answer shows nothing. */
 async function runningNow(engine: Engine, place: Place): Promise<readonly RunningComponent[]> {
   try {
-    return await runningOf(engine, place, (await currentVersion(place))?.components ?? []);
+    return await runningOf(engine, place, await currentVersion(place));
   } catch {
     return [];
   }
 }
 
-/** Components whose containers run, by the digests that the engine knows their images by; what is no component goes by its service. */
-async function runningOf(engine: Engine, place: Place, components: Version['components']): Promise<readonly RunningComponent[]> {
+/**
+ * Components whose containers run, by the digests that the engine knows their images by; what is no component goes by its service. A service
+ * that does its work once counts with what has done it.
+ */
+async function runningOf(engine: Engine, place: Place, version: Version | null): Promise<readonly RunningComponent[]> {
   const found = new Map<string, RunningComponent>();
+  const ending = version === null ? new Set<string>() : await endingIn(version);
   for (const container of await engine.containersOf(place.project)) {
-    if (container.state !== 'running') continue;
-    const running = componentOf(container, components);
+    if (container.state !== 'running' && !(ending.has(container.service) && hasDoneItsWork(container))) continue;
+    const running = componentOf(container, version?.components ?? []);
     found.set(`${running.component} ${running.digest}`, running);
   }
   return [...found.entries()].sort(([a], [b]) => compareText(a, b)).map(([, running]) => running);
 }
+
+/** Services of a version that do their work once; none where its lock file is damaged. */
+async function endingIn(version: Version): Promise<ReadonlySet<string>> {
+  try {
+    return servicesThatEnd(readLockFile(await lockBytes(version)));
+  } catch {
+    return new Set();
+  }
+}
+
+const servicesThatEnd = (images: readonly PinnedImage[]): ReadonlySet<string> => new Set(images.filter(({ ends }) => ends).map(({ service }) => service));
 
 function componentOf(container: { service: string; repoDigests: readonly string[] }, components: Version['components']): RunningComponent {
   const images = container.repoDigests.map((text) => ({ repository: familiarName(text.split('@')[0] ?? ''), digest: text.split('@')[1] ?? '' }));

@@ -2,7 +2,13 @@ import { parse } from 'yaml';
 import { ComposeError } from './compose-error.ts';
 
 /** An image as the lock file names it. */
-export type PinnedImage = { readonly service: string; readonly repository: string; readonly digest: string };
+export type PinnedImage = {
+  readonly service: string;
+  readonly repository: string;
+  readonly digest: string;
+  /** The service says itself that it does its work once: `restart: "no"` or `on-failure`. Where nothing is said it must keep running. */
+  readonly ends: boolean;
+};
 
 const PINNED = /^([^@\s]+)@(sha256:[0-9a-f]{64})$/;
 /** Names that would steer Compose, Docker or the loader instead of the application. */
@@ -15,12 +21,12 @@ const RESERVED = /^(PATH|HOME|LC_ALL|(LD|DYLD|DOCKER|COMPOSE|PYTHON|GO|SSL|HTTPS
 export function readLockFile(bytes: Uint8Array): readonly PinnedImage[] {
   const services = servicesOf(bytes);
   return Object.entries(services).map(([service, definition]) => {
-    const { image, build } = (definition ?? {}) as { image?: unknown; build?: unknown };
+    const { image, build, restart } = (definition ?? {}) as { image?: unknown; build?: unknown; restart?: unknown };
     const match = typeof image === 'string' ? PINNED.exec(image) : null;
     if (match?.[1] === undefined || match[2] === undefined || build !== undefined) {
       throw new ComposeError('ImageNotPinned', `service ${service} has no image by digest, or a build: only digests that people approved are started`);
     }
-    return { service, repository: withoutTag(match[1]), digest: match[2] };
+    return { service, repository: withoutTag(match[1]), digest: match[2], ends: restart === 'no' || restart === false || /^on-failure(:\d+)?$/.test(String(restart)) };
   });
 }
 

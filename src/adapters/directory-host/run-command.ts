@@ -20,6 +20,8 @@ export type CommandSurroundings = {
 
 const searchPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const shownLineChars = 1_000;
+/** Of the output, in the message of a failure: that goes into a receipt. */
+const shownTailChars = 300;
 /** After the program has ended, what it started may keep its output open; that is not waited for any longer. */
 const afterExitMs = 250;
 
@@ -32,14 +34,19 @@ export async function runCommand(command: CommandSpec, surroundings: CommandSurr
   const [program, ...args] = command.argv;
   if (program === undefined || program === '') throw new DirectoryError('InvalidOrder', 'the command has no program');
   if (surroundings.signal?.aborted === true) throw new DirectoryError('Aborted', 'stopped before the command ran');
-  const ended = await new Promise<Ended>((resolve) => watch(program, args, command, surroundings, resolve));
+  let tail = '';
+  const output = (line: string): void => {
+    tail = `${tail} ${line}`.slice(-shownTailChars);
+    surroundings.output(line);
+  };
+  const ended = await new Promise<Ended>((resolve) => watch(program, args, command, { ...surroundings, output }, resolve));
   const shown = JSON.stringify(surroundings.redact(program).slice(0, 200));
   if (ended.why === 'unstartable') {
     throw new DirectoryError('CommandNotRun', `${shown} could not be started (${ended.errorCode}); is it there, and may it be executed?`, { cause: ended.cause });
   }
   if (ended.why === 'aborted') throw new DirectoryError('Aborted', `${shown} was stopped`);
   if (ended.why === 'timeout') throw new DirectoryError('CommandTimedOut', `${shown} did not end within ${command.timeoutSeconds} s`);
-  if (ended.exitCode !== 0) throw new DirectoryError('CommandFailed', `${shown} ended with ${ended.exitCode ?? ended.signalName ?? 'no code'}; see its output above`);
+  if (ended.exitCode !== 0) throw new DirectoryError('CommandFailed', `${shown} ended with ${ended.exitCode ?? ended.signalName ?? 'no code'}${tail === '' ? ' and said nothing' : `, and said last:${tail}`}`);
 }
 
 type Ended =

@@ -1,4 +1,6 @@
 import { explainDecision, renderExplanation } from '../../core/decision/explain.ts';
+import { failureText } from '../../core/evidence/failures.ts';
+import { appStateOf } from '../../core/evidence/log-state.ts';
 import type { PlanningWorld } from '../../reconciler/planning.ts';
 import { EVIDENCE_OPTIONS, LAYOUT_OPTION, REF_OPTION, type CloneParts } from '../clone.ts';
 import { OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
@@ -54,7 +56,7 @@ function modelOf(one: PlannedSubject, world: PlanningWorld): object {
     environment: one.subject.environment, application: one.subject.application, release: built.input.release, commit: world.candidate?.commit ?? world.tip, target: world.tip, satisfied: one.satisfied,
     extends: one.extension?.plan.targets.map((t) => t.name) ?? [],
     lock: { digest: built.input.lock, basis: one.basis, fault: one.lockFault }, decision, requesters: built.input.requesters, approvals: built.input.approvals,
-    rejected: built.input.rejected, lines: explainDecision(decision, built.input),
+    rejected: built.input.rejected, lastOutcome: appStateOf(world.state, one.subject.environment, one.subject.application).lastOutcome, lines: explainDecision(decision, built.input),
   };
 }
 
@@ -65,8 +67,16 @@ function textOf(one: PlannedSubject, world: PlanningWorld): string {
   const lines = [renderExplanation(explainDecision(one.decision, one.built.input))];
   if (one.basis === 'resolved-here') lines.push('  The release is not locked yet: its tags were resolved from here, and the server locks what they point to when it sees the merge, or what an approval names.');
   if (one.lockFault !== null) lines.push(`  The release could not be locked from here: ${one.lockFault}`);
+  lines.push(...lastRun(one, world));
   lines.push(`  Judged for commit ${commitText(world)}, by record ${world.state.size - 1} of the log (${world.state.asOf ?? 'never'}).`);
   return lines.join('\n');
+}
+
+/** What the last run failed on, until another one has ended. */
+function lastRun({ subject }: PlannedSubject, { state }: PlanningWorld): readonly string[] {
+  const { lastOutcome } = appStateOf(state, subject.environment, subject.application);
+  if (lastOutcome === null || lastOutcome.result === 'Succeeded') return [];
+  return [`  The last run ended as ${lastOutcome.result}: ${lastOutcome.reason}, at ${lastOutcome.endedAt}.`, ...lastOutcome.failures.map((failure) => `    ${failureText(failure)}`)];
 }
 
 function extensionText({ plan, built, decision }: NonNullable<PlannedSubject['extension']>, world: PlanningWorld): string {

@@ -1,4 +1,6 @@
+import { appStateOf } from '../../core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../../core/evidence/records.ts';
+import { failureText } from '../../core/evidence/failures.ts';
 import { limits } from '../../core/model/limits.ts';
 import { EVIDENCE_OPTIONS, type CloneParts } from '../clone.ts';
 import { CliError, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
@@ -38,8 +40,11 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   const repository = await clone.openRepository(context);
   try {
     const decisions = new Map<string, PromotionDecisionPredicate & { readonly seq: number }>();
-    const evidence = await requireEvidence(context, clone, repository, ({ record }) => {
-      if (record.type === 'promotion-decision') decisions.set(`${record.predicate.environment}/${record.predicate.application}`, { ...record.predicate, seq: record.header.seq });
+    const evidence = await requireEvidence(context, clone, repository, ({ record, after }) => {
+      if (record.type !== 'promotion-decision') return;
+      const { environment, application } = record.predicate;
+      // What is said of an open run while another request waits is no decision about that request.
+      if (appStateOf(after, environment, application).lastDecision?.seq === record.header.seq) decisions.set(`${environment}/${application}`, { ...record.predicate, seq: record.header.seq });
     });
     const note = await rewoundNote(repository, evidence);
     const status = statusOf(evidence, decisions, { only, now: context.now() });
@@ -78,7 +83,10 @@ function applicationLines(app: ApplicationStatus, environment: string, terminal:
     lines.push(`      ${terminal.paint(outcome === 'refuse' ? 'red' : 'yellow', `${outcome === 'refuse' ? 'refused' : 'waiting'}: ${release ?? 'a removal'} (record ${record})`)}`);
     lines.push(...app.waiting.lines.map((line) => `        ${line}`));
   }
-  if (app.lastOutcome !== null && app.lastOutcome.result !== 'Succeeded') lines.push(`      ${terminal.paint('red', `last run: ${app.lastOutcome.result}: ${app.lastOutcome.reason}`)} at ${app.lastOutcome.endedAt}`);
+  if (app.lastOutcome !== null && app.lastOutcome.result !== 'Succeeded') {
+    const { result, reason, endedAt, failures } = app.lastOutcome;
+    lines.push(`      ${terminal.paint('red', `last run: ${result}: ${reason}`)} at ${endedAt}`, ...failures.map((failure) => `        ${failureText(failure)}`));
+  }
   return lines.map((line) => line.split('\u001b').map((part, i) => (i === 0 ? plain(part) : part)).join('\u001b'));
 }
 

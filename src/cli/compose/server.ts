@@ -12,6 +12,7 @@ import { listen } from '../../api/listen.ts';
 import { createMetrics, type Metrics } from '../../api/metrics.ts';
 import type { ServerConfig } from '../../config/server.ts';
 import { recordPath } from '../../core/evidence/layout.ts';
+import { failuresOf, failureText } from '../../core/evidence/failures.ts';
 import { limits } from '../../core/model/limits.ts';
 import { encodeRootChain } from '../../core/order/root-chain.ts';
 import { RunExecutor } from '../../reconciler/execute-runs.ts';
@@ -109,7 +110,9 @@ async function startCore(parts: Parts): Promise<Core> {
   const executor = new RunExecutor({
     hub: agents.hub, runs: log.runs, jobs, now, changes: shelf, artifacts: artifactsOf(() => late.reconciler), envelope: (seq) => readEnvelope(late.reconciler, repositories, seq),
     onFinished: ({ environment, application, predicate }) => {
-      world.log('info', 'run ended', { environment, application, result: predicate.result, reason: predicate.reason });
+      const { result, reason } = predicate;
+      world.log(result === 'Succeeded' ? 'info' : 'warn', 'run ended', { environment, application, result, reason });
+      for (const failure of failuresOf(predicate)) world.log('warn', failureText(failure), { environment, application, target: failure.target, step: failure.step, code: failure.code });
       late.loop?.wake('run ended');
     },
     onRenewal: () => late.loop?.wake('allow lapsed'),

@@ -8,6 +8,7 @@ import { applyProtectedChange } from '../trust/apply-change.ts';
 import { applyReview } from '../trust/review.ts';
 import { applyAnchor } from '../trust/rewrite.ts';
 import { appStateOf, approvalKey, stateKey, type AppState, type Debt, type Held, type LogState, type OpenRun, type Place } from './log-state.ts';
+import { failuresOf } from './failures.ts';
 import { extendedStanding, isFounded, placesOf, standingOf } from './standing.ts';
 import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, ProtectedChangePredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
 
@@ -211,7 +212,7 @@ function applyOutcome(state: LogState, header: RecordHeader, p: DeploymentOutcom
   if (run === null || run.promotionDigest !== p.promotionDigest || run.generation !== p.generation) {
     return refuse('OutcomeWithoutRun', `outcome ${header.seq} names no open run of ${p.environment}/${p.application}`);
   }
-  const lastOutcome = { seq: header.seq, generation: p.generation, result: p.result, reason: p.reason, endedAt: p.endedAt };
+  const lastOutcome = { seq: header.seq, generation: p.generation, result: p.result, reason: p.reason, endedAt: p.endedAt, failures: failuresOf(p) };
   if (run.operation === 'extend') {
     const standing = app.standing === null ? null : extendedStanding(app.standing, run, p);
     return { ok: true, state: withApp(state, { ...app, openRun: null, standing, lastOutcome }) };

@@ -4,6 +4,7 @@ import type { Digest } from '../model/digest.ts';
 import { documentKey, type AnyDocument, type DocumentOf, type Kind, type Rewrite } from '../model/documents.ts';
 import type { OpenPgpCertificate } from '../model/openpgp-key.ts';
 import { inForceDigest, type Lock, type Operation } from '../model/preimages.ts';
+import type { TargetFailure } from './failures.ts';
 import type { DecisionSources, Observation } from './records.ts';
 import type { Decision } from '../decision/types.ts';
 
@@ -150,7 +151,7 @@ export type AppState = Deployed & {
   /** Artifacts of approvals that name this subject, observed since the last run that ended was allowed. */
   readonly approvals: readonly Digest[];
   readonly lastDecision: LastDecision | null;
-  readonly lastOutcome: { readonly seq: number; readonly generation: number; readonly result: string; readonly reason: string; readonly endedAt: string } | null;
+  readonly lastOutcome: { readonly seq: number; readonly generation: number; readonly result: string; readonly reason: string; readonly endedAt: string; readonly failures: readonly TargetFailure[] } | null;
 };
 
 /** The state before record 0: genesis is in force by the pin alone (T13). @param root the pinned genesis document */

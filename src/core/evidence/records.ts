@@ -3,6 +3,7 @@ import type { Digest } from '../model/digest.ts';
 import type { ApprovalAction, ApprovalType, BreakGlass, ProtectedChange, Rewrite } from '../model/documents.ts';
 import type { Lock, Operation } from '../model/preimages.ts';
 import type { Decision, DecisionInput } from '../decision/types.ts';
+import type { StepOutcome } from '../workflow/commands.ts';
 
 /** Predicate types, one schema each under `schemas/records/`. */
 export const PREDICATE_PREFIX = 'https://stella-gitops.dev/evidence/';
@@ -152,16 +153,6 @@ export type PromotionDecisionPredicate = {
   readonly artifacts: readonly { readonly name: string; readonly digest: Digest }[];
 };
 
-export type TargetResult = {
-  readonly target: string;
-  readonly agent: string;
-  readonly result: 'Succeeded' | 'Failed' | 'Errored' | 'Refused' | 'Skipped' | 'Aborted';
-  readonly code: string;
-  readonly message: string;
-  readonly try: number;
-  /** The agent's signed receipt, raw; null when no agent answered. */
-  readonly receipt: Digest | null;
-};
 export type DeploymentOutcomePredicate = {
   readonly environment: string;
   readonly application: string;
@@ -174,7 +165,8 @@ export type DeploymentOutcomePredicate = {
   readonly reason: string;
   readonly startedAt: string;
   readonly endedAt: string;
-  readonly steps: readonly { readonly name: string; readonly result: 'Succeeded' | 'Failed' | 'Errored' | 'Skipped' | 'Aborted'; readonly targets: readonly TargetResult[] }[];
+  /** The fallback among them, where one was tried. */
+  readonly steps: readonly StepOutcome[];
   /** null: none was tried. */
   readonly fallback: 'Succeeded' | 'Failed' | null;
 };

@@ -1,7 +1,7 @@
 import type { Digest } from '../model/digest.ts';
 import { allSteps, stepStatus, type RunReason, type RunResult, type RunState, type StepState, type TargetState } from './run-state.ts';
 
-/** How one target ended in one step, as the outcome record wants it. */
+/** How one target ended in one step, as the outcome record holds it. */
 export type TargetOutcome = {
   readonly target: string;
   readonly agent: string;
@@ -9,6 +9,7 @@ export type TargetOutcome = {
   readonly code: string;
   readonly message: string;
   readonly try: number;
+  /** The agent's signed receipt, raw; null when no agent answered. */
   readonly receipt: Digest | null;
 };
 export type StepOutcome = {
