@@ -51,9 +51,11 @@ ${head('Principal', name)}  type: person
     - key: ${yamlText(publicKey)}
       status: active
   roles:
-    # maintainer changes protected documents, approver approves promotions. A role may be bound to environments and applications.
+    # maintainer changes protected documents, approver approves promotions, stop stops with one signature (stella stop).
+    # A role may be bound to environments and applications.
     - role: maintainer
     - role: approver
+    - role: stop
 `;
 }
 
