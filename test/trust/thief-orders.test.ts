@@ -1,7 +1,9 @@
 import { describe } from 'vitest';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
+import type { AnyDocument } from '../../src/core/model/documents.ts';
 import { limits } from '../../src/core/model/limits.ts';
 import { preimageDigest, type Plan } from '../../src/core/model/preimages.ts';
+import { documentOf } from '../fakes/log-fixture.ts';
 import { attack, type Verdict } from './attack.ts';
 import { json, type Heist, type Loot } from './heist.ts';
 import { heists, honest, steal, targetOf, TWO, withRuns } from './heists.ts';
@@ -177,5 +179,37 @@ describe('a thief who extends', () => {
     await heist.log.change(targetOf('vault-1'));
     await heist.log.decide();
     return heist.hand(await heist.steal({ order: { target: 'vault-1' } }));
+  }
+});
+
+describe('a thief who uses places that were not approved', () => {
+  const side = documentOf('Environment', 'side', { order: 2 }) as unknown as AnyDocument;
+
+  attack('new environment on production’s targets, where nobody is asked', {
+    rules: ['T17'], expects: 'TargetMismatch', attempt: async () => besides(['prod']), twin: async () => besides(['prod', 'side']),
+  });
+
+  attack('target edited after the approval, to lead elsewhere', {
+    rules: ['T17', 'T22'], expects: 'TargetMismatch', attempt: async () => edited('/srv/elsewhere'), twin: async () => edited(null),
+  });
+
+  /** An environment without approvals came into force; the thief deploys production's release to web-1 in its name. @param environments that web-1 lets use it */
+  async function besides(environments: readonly string[]): Promise<Verdict> {
+    const heist = await open();
+    await heist.deploy();
+    await heist.log.change(side);
+    if (environments.length > 1) await heist.log.change(targetOf('web-1', { environments }));
+    const asked = documentOf('Promotion', 'side/shop', { release: '1.0.0' });
+    return heist.hand(await heist.steal({
+      plan: withRuns(() => ({ environment: 'side' })), redigest: true, stored: [json(asked)], sources: { promotion: digestOfBytes(json(asked)) },
+      input: { environment: 'side', clauses: [], state: { ...heist.input().state, generation: 0, lock: null, runs: null } }, predicate: { environment: 'side' },
+    }));
+  }
+
+  async function edited(root: string | null): Promise<Verdict> {
+    const heist = await open();
+    await heist.log.allow('1.0.0');
+    if (root !== null) await heist.log.change(targetOf('web-1', { connection: { root } }));
+    return honest(heist);
   }
 });
