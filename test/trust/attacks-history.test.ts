@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import type { AnyDocument, DocumentOf, Rewrite, SpecOf } from '../../src/core/model/documents.ts';
-import { rewriteDigest } from '../../src/core/model/preimages.ts';
+import { changeDigest, rewriteDigest } from '../../src/core/model/preimages.ts';
 import type { SshKey } from '../fakes/git-repository.ts';
-import { doc, TARGET_REF } from '../fakes/world.ts';
+import { doc, pathOf, TARGET_REF, yamlOf } from '../fakes/world.ts';
 import { attack, type Verdict } from './attack.ts';
 import { releaseOf, Stage } from './attacks-fixture.ts';
 
@@ -248,4 +248,26 @@ describe('requesters across a rewrite', () => {
       return look('prod', release);
     },
   });
+});
+
+describe('a merge that brings a protected document', () => {
+  let made = 0;
+  const fresh = (): DocumentOf<'Environment'> => doc('Environment', `merged-${(made += 1)}`, { order: 50 + made });
+
+  /** A commit of `people` with the trailer that would put the document in force, if it had one parent. */
+  async function written(document: DocumentOf<'Environment'>, otherParents: number): Promise<Verdict> {
+    const digest = changeDigest(stage.world.pin, await stage.change('Environment', document.metadata.name, document));
+    const tip = await tipOf();
+    const sides: CommitId[] = [];
+    for (let i = 0; i < otherParents; i++) {
+      await stage.world.repository.setBranch(`side-${made}-${i}`, tip);
+      sides.push(await stage.world.repository.commit({ branch: `side-${made}-${i}`, message: 'Side', files: { [`notes/${made}-${i}.txt`]: 'x' }, sshKey: people().alice }));
+    }
+    await stage.world.repository.commit({ parents: [tip, ...sides], message: `Merge\n\nStella-Change: ${digest}`, files: { [pathOf(document)]: yamlOf(document) }, sshKey: people().alice });
+    await stage.settle();
+    return stage.changeVerdict(document);
+  }
+
+  attack('evil merge with a protected document', { rules: ['T15', 'T26'], expects: 'ChangePending', attempt: () => written(fresh(), 1), twin: () => written(fresh(), 0) });
+  attack('octopus merge with a protected document', { rules: ['T15', 'T26'], expects: 'ChangePending', attempt: () => written(fresh(), 2), twin: () => written(fresh(), 0) });
 });

@@ -136,7 +136,7 @@ describe('a thief of the server’s keys', () => {
       const input = JSON.parse(Buffer.from(batch.lookup(last.input) ?? '').toString()) as DecisionInput;
       const lied = batch.artifact(canonicalBytes({ ...input, requesters: { people: [], unknown: 0 } }));
       const sticker = { name: 'stella.version.json', digest: batch.artifact(Buffer.from('{}')) };
-      const decision = { ...last.decision, outcome: 'allow', gates: [], reasons: [], notAfter: '2026-05-04T13:00:00.000Z' } as const;
+      const decision = { ...last.decision, outcome: 'allow', gates: [], reasons: [], notAfter: '2026-05-04T13:00:00.000Z', rollbackUntil: '2026-05-04T13:00:00.000Z' } as const;
       batch.add({ type: 'promotion-decision', predicate: { ...last, input: lied, decision, artifacts: [sticker] } });
     });
     expect(await run(stage)).toMatchObject({ result: 'Refused', code: 'QuorumNotMet' });

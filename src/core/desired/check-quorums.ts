@@ -69,14 +69,20 @@ function rulesOfRoot(root: Located<'TrustRoot'>, deployable: readonly Place[]): 
     ...Object.entries(quorums.kinds ?? {}).map(([kind, rule]) => quorum(['spec', 'quorums', 'kinds', kind], rule)),
     ...minimum('environments'),
     ...minimum('targets'),
+    ...(minimums?.breakGlass === undefined ? [] : [{ located, path: ['spec', 'minimums', 'breakGlass'], rule: minimums.breakGlass, places: [{ environment: null, application: null }], isQuorum: false }]),
   ];
 }
 
 function rulesBelow(documents: DocumentLookup, deployable: readonly Place[]): readonly Rule[] {
-  const rule = (located: Located, approvals: ApprovalRule | undefined, places: readonly Place[]): readonly Rule[] =>
-    approvals === undefined ? [] : [{ located, path: ['spec', 'approvals'], rule: approvals, places, isQuorum: false }];
+  const rule = (located: Located, approvals: ApprovalRule | undefined, places: readonly Place[], path: FieldPath = ['spec', 'approvals']): readonly Rule[] =>
+    approvals === undefined ? [] : [{ located, path, rule: approvals, places, isQuorum: false }];
   return [
-    ...documents.all('Environment').flatMap((e) => rule(e as Located, e.document.spec.approvals, placesIn(e.document.metadata.name, deployable))),
+    ...documents.all('Environment').flatMap((e) => {
+      const { approvals, rollback, breakGlass } = e.document.spec;
+      const places = placesIn(e.document.metadata.name, deployable);
+      const own = (each: ApprovalRule | undefined, ...path: FieldPath): readonly Rule[] => rule(e as Located, each, places, ['spec', ...path]);
+      return [...own(approvals, 'approvals'), ...own(rollback, 'rollback'), ...own(breakGlass, 'breakGlass'), ...own(breakGlass?.review, 'breakGlass', 'review')];
+    }),
     ...documents.all('Application').flatMap((a) => {
       const own = deployable.filter((place) => place.application === a.document.metadata.name);
       return rule(a as Located, a.document.spec.approvals, own.length > 0 ? own : [{ environment: null, application: a.document.metadata.name }]);
