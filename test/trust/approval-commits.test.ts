@@ -189,6 +189,7 @@ describe('an approval commit', () => {
     const clone = await cloneFor(stage.world, people().alice);
     await clone.git('fetch', '-q', 'origin', 'stella/evidence:stella/evidence');
     expect((await clone.stella(['replay'])).code).toBe(0);
+    expect((await clone.stella(['verify'])).code).toBe(0);
   });
 });
 

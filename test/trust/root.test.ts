@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { documentDigest, type DocumentOf, type SpecOf } from '../../src/core/model/documents.ts';
+import { changeDigest } from '../../src/core/model/preimages.ts';
 import { rootOf } from '../../src/core/evidence/log-state.ts';
 import { createSshKey, type SshKey } from '../fakes/git-repository.ts';
 import { doc } from '../fakes/world.ts';
@@ -136,6 +137,23 @@ describe('a change of the trust root', () => {
       await stage.world.commit([doc('Environment', 'dev', { order: 1 })], { by: keys.alice });
       return propose(await nextRoot(), [keys.alice, keys.bob]);
     },
+  });
+
+  /** The commit of the root says yes for its signer by its trailer; bob approves with a document. */
+  async function byTrailer(signer: SshKey): Promise<Verdict> {
+    const { quorums } = rootOf(await stage.world.state()).spec;
+    const root = await nextRoot({ quorums: { ...quorums, kinds: { Workflow: { people: 1, roles: [{ role: 'admin', count: 1 }] }, ...(signer === keys.alice ? { Freeze: { people: 1 } } : {}) } } });
+    const changes = await stage.change('TrustRoot', 'root', root);
+    await stage.world.commit([await stage.changeApproval(keys.bob, changes)], { by: keys.bob });
+    await stage.world.commit([root], { by: signer, message: `Next root\n\nStella-Change: ${changeDigest(stage.world.pin, changes)}` });
+    await stage.settle();
+    return stage.changeVerdict(root);
+  }
+
+  attack('trailer of a root change in a commit that no root key signed', {
+    rules: ['T15', 'T16'], expects: 'ChangeRefused',
+    attempt: () => byTrailer(keys.mallory),
+    twin: () => byTrailer(keys.alice),
   });
 
   attack('root that a holder of its keys rejects', {
