@@ -1,23 +1,19 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../../src/core/model/digest.ts';
-import type { AnyDocument } from '../../src/core/model/documents.ts';
 import { limits } from '../../src/core/model/limits.ts';
-import { artifactPath } from '../../src/core/evidence/layout.ts';
 import { ArtifactCache } from '../../src/reconciler/artifact-cache.ts';
 import { BarrenBranches } from '../../src/reconciler/barren-branches.ts';
 import { regressionOf } from '../../src/reconciler/log-memory.ts';
 import { readEvidence, type RecordStep } from '../../src/reconciler/read-evidence.ts';
-import { Reconciler } from '../../src/reconciler/reconciler.ts';
-import { createTemporaryFolder, createSshKey } from '../fakes/git-repository.ts';
+import { createTemporaryFolder } from '../fakes/git-repository.ts';
 import { LogFixture } from '../fakes/log-fixture.ts';
-import { doc, EVIDENCE_REF, World } from '../fakes/world.ts';
-import { personOf, releaseOf, Stage } from './attacks-fixture.ts';
+import { doc, EVIDENCE_REF } from '../fakes/world.ts';
+import { releaseOf, Stage } from './attacks-fixture.ts';
 import { openPgp } from '../fakes/openpgp.ts';
 
-/** Attacks on the log, on what the server remembers of it, and on how much junk it takes. */
+/** What the server remembers of its log, and how much junk it takes: the parts that are no attacks by themselves. Those are in `evidence.test.ts`. */
 
 let stage: Stage;
 const leftovers: (() => Promise<unknown>)[] = [];
@@ -47,20 +43,8 @@ async function deployed(): Promise<Stage> {
 }
 
 const evidenceTip = async ({ world }: Stage): Promise<CommitId> => (await world.repository.tip('stella/evidence'))!;
-/** A server that starts again on the disk that it had. */
-const restartOnDisk = async ({ world }: Stage, createLog = false): Promise<Reconciler> => new Reconciler(await world.parts({ createLog }));
 
 describe('a log that is cut back', () => {
-  it('to an older tip, all of it signed by us, is not followed by a server that knows better', async () => {
-    const { world } = await deployed();
-    await stage.settle();
-    const older = await world.repository.git(['rev-parse', `${EVIDENCE_REF}~2`]);
-    expect((await (await restartOnDisk(stage)).pass()).fault).toBeNull();
-    await world.repository.git(['update-ref', EVIDENCE_REF, older]);
-    expect((await (await restartOnDisk(stage)).pass()).fault?.code).toBe('ForeignEvidence');
-    expect(stage.executed('dev')).toHaveLength(1);
-  });
-
   it('by a single commit is noticed too, by where the branch was when it was fetched last and by the database', async () => {
     const { world } = await deployed();
     await stage.world.pass();
@@ -81,21 +65,9 @@ describe('a log that is cut back', () => {
     // A commit that a crash kept from being pushed is no evidence.
     expect(await regressionOf(reader, { ...none, local: tip }, cut)).toBeNull();
   });
-
-  it('to nothing is not begun anew, though a new log may be created: old approvals would be good again', async () => {
-    const { world } = await deployed();
-    await stage.settle();
-    await world.repository.git(['update-ref', '-d', EVIDENCE_REF]);
-    expect((await (await restartOnDisk(stage, true)).pass()).fault?.code).toBe('LogMissing');
-    expect(await world.repository.tip('stella/evidence')).toBeNull();
-  });
 });
 
 describe('an artifact', () => {
-  const read = async () => {
-    const tip = await fetchedTip();
-    return readEvidence({ reader: (await stage.world.parts()).evidence.reader, openPgp }, tip, stage.world.pin);
-  };
   /** The evidence branch as a server without memory gets it. */
   const fetchedTip = async (): Promise<CommitId> => {
     await stage.world.restart();
@@ -104,17 +76,6 @@ describe('an artifact', () => {
     return (await reader.resolveRef('refs/stella/evidence'))!;
   };
   const plan = (): Digest => stage.decisions.get('dev')!.sources.plan!;
-
-  it('that does not hold what its name says stops the reader, as does one that a record names and nobody has', async () => {
-    const { world } = await deployed();
-    expect(await read()).toMatchObject({ ok: true });
-    const tip = await evidenceTip(stage);
-    await world.repository.commit({ branch: 'stella/evidence', files: { [artifactPath(plan())]: 'tampered' }, sshKey: world.keys.commits });
-    expect(await read()).toMatchObject({ ok: false, fault: { code: 'ArtifactDamaged' } });
-    await world.repository.setBranch('stella/evidence', tip);
-    await world.repository.commit({ branch: 'stella/evidence', deletes: [artifactPath(plan())], sshKey: world.keys.commits });
-    expect(await read()).toMatchObject({ ok: false, fault: { code: 'ArtifactMissing' } });
-  });
 
   it('stays at hand with the others that are asked for together, however small the cache is', async () => {
     await deployed();
@@ -144,44 +105,7 @@ describe('a rejection', () => {
   });
 });
 
-describe('the first documents', () => {
-  it('are not in force with a key of the server as a person’s, though the pinned root names them', async () => {
-    await open();
-    const key = await createSshKey(await temporaryFolder(), 'shared');
-    const eve = personOf('eve', [key], ['admin']) as unknown as AnyDocument;
-    const services = async (publicKey: string): Promise<World> => World.create({ documents: [eve], idle: true, root: { quorums: { default: { people: 1 }, create: { people: 1 } }, services: [
-      { role: 'decisions', name: 'a', publicKey: stage.world.keys.decisionsPem }, { role: 'evidence-commits', name: 'b', publicKey },
-    ] } });
-    const [same, other] = [await services(key.publicKey), await services(stage.world.keys.commits.publicKey)];
-    try {
-      expect((await same.pass()).fault?.code).toBe('GenesisMismatch');
-      expect((await same.repository.tip('stella/evidence'))).toBeNull();
-      expect((await other.pass()).fault?.code).not.toBe('GenesisMismatch');
-    } finally {
-      await same.close();
-      await other.close();
-    }
-  });
-});
-
 describe('junk', () => {
-  it('of one person does not fill the log, and does not keep others from approving', async () => {
-    const { world } = await open();
-    world.registry.put('shop/api:1.0', 'one');
-    await world.commit([releaseOf('1.0'), doc('Promotion', 'dev/shop', { release: '1.0' }), await world.promotion('prod', '1.0', { by: world.people.alice })], { by: world.people.alice });
-    await stage.settle();
-    const before = (await world.state()).size;
-    const many = await Promise.all(Array.from({ length: limits.approvalsPerPerson + 10 }, (_, i) => world.approval(world.people.carol, { type: 'promotion', environment: 'prod', application: 'shop', digest: digestOfBytes(String(i)) })));
-    await world.commit(many, {});
-    await stage.settle();
-    // The tip, the approvals up to the limit, and one decision that names them.
-    expect((await world.state()).size - before).toBe(limits.approvalsPerPerson + 2);
-    await world.commit([await stage.promotionApproval(world.people.carol, 'prod', { action: 'reject' })], {});
-    await stage.settle();
-    expect(stage.decision('prod')).toMatchObject({ outcome: 'refuse', reasons: ['ApprovalsRejected'] });
-    expect((await stage.app('prod')).approvals).toHaveLength(limits.approvalsPerPerson + 1);
-  });
-
   it('on approval branches is read once, until who may sign changes or the branch does', () => {
     const principals = digestOfBytes('a');
     const branches = ['x', 'y'].map((name) => ({ ref: `refs/heads/stella/approvals/${name}`, commit: 'a'.repeat(40) as CommitId }));
@@ -216,31 +140,4 @@ describe('junk', () => {
     expect(stage.executed('dev')).toEqual([]);
     expect((await world.state()).locks.has('shop/1.0')).toBe(true);
   });
-});
-
-describe('history that is not what was signed', () => {
-  it('by a replace ref, a graft or a shallow boundary is refused', async () => {
-    const { world } = await deployed();
-    const [name] = (await readdir(world.folder)).filter((entry) => entry.startsWith('mirror-'));
-    const mirror = await mirrorFolder(join(world.folder, name!));
-    const main = (await world.repository.tip('main'))!;
-    const first = await world.repository.git(['rev-list', '--max-parents=0', main]);
-    const { faulty, clean } = { faulty: async () => (await world.pass()).fault?.code, clean: async () => (await world.pass()).fault };
-    expect(await clean()).toBeNull();
-    await mkdir(join(mirror, 'refs/replace'), { recursive: true });
-    await writeFile(join(mirror, 'refs/replace', main), `${first}\n`);
-    expect(await faulty()).toBe('HistoryFault');
-    await rm(join(mirror, 'refs/replace', main));
-    for (const file of ['info/grafts', 'shallow']) {
-      await mkdir(join(mirror, 'info'), { recursive: true });
-      await writeFile(join(mirror, file), `${main}\n`);
-      expect(await faulty()).toBeDefined();
-      await rm(join(mirror, file), { force: true });
-    }
-    expect(await clean()).toBeNull();
-  });
-
-  async function mirrorFolder(path: string): Promise<string> {
-    return (await readdir(path)).includes('objects') ? path : join(path, (await readdir(path, { withFileTypes: true })).find((entry) => entry.isDirectory())!.name);
-  }
 });

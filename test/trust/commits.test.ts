@@ -77,7 +77,7 @@ describe('form of the armour in a commit', () => {
   attack('armour with preamble in a commit', { rules: ['T3'], expects: 'ArmourMalformed', ...spoilt((a) => `preamble\n${a}`) });
   attack('end-marker smuggling', { rules: ['T3'], expects: 'ArmourMalformed', ...spoilt((a) => a.replace('-----END', '-----END SSH SIGNATURE-----\nI approve\n-----END')) });
   attack('end-marker smuggling of a second signature', { rules: ['T3'], expects: 'ArmourMalformed', ...spoilt((a) => a + a) });
-  attack('X.509 signature', { rules: ['T12'], expects: 'SignatureUnsupported', ...spoilt((a) => a.replaceAll('SSH SIGNATURE', 'SIGNED MESSAGE')) });
+  attack('X.509 signature on a commit', { rules: ['T12'], expects: 'SignatureUnsupported', ...spoilt((a) => a.replaceAll('SSH SIGNATURE', 'SIGNED MESSAGE')) });
 });
 
 describe('objects that git does not even fetch', () => {
