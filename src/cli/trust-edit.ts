@@ -28,7 +28,7 @@ export function keyMeant(keys: readonly { readonly key: string }[], given: strin
   const [only, second] = names;
   if (given !== undefined) return names[demandIndex(keys, given, owner)] ?? given;
   if (only === undefined) throw new CliError('KeyUnknown', `${owner} has no key that could be meant.`, 'See `stella trust show`.');
-  if (second !== undefined) throw new CliError('KeyAmbiguous', `${owner} has ${names.length} keys: ${names.join(', ')}.`, 'Say which with --key FINGERPRINT.');
+  if (second !== undefined) throw new CliError('KeyAmbiguous', `${owner} has ${names.length} keys: ${names.join(', ')}.`, 'Say which with --fingerprint.');
   return only;
 }
 

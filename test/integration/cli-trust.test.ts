@@ -91,7 +91,7 @@ describe('a key of a person', () => {
 
   it.each([
     ['a key that is there already', ['add-key', 'carol', 'KEY'], 2], ['a person who is not there', ['add-key', 'nobody', 'KEY'], 2], ['a file that is not there', ['add-key', 'carol', '/nonexistent.pub'], 2],
-    ['a principal of whom several keys could be meant', ['revoke', 'carol'], 2], ['a key that the principal does not have', ['revoke', 'carol', '--key', 'SHA256:x'], 2], ['a role that is none', ['rotate', '--service', 'root', 'KEY'], 2],
+    ['a principal of whom several keys could be meant', ['revoke', 'carol'], 2], ['a key that the principal does not have', ['revoke', 'carol', '--fingerprint', 'SHA256:x'], 2], ['a role that is none', ['rotate', '--service', 'root', 'KEY'], 2],
     ['nothing that it does', ['forget', 'carol'], 2],
   ])('says what is wrong with %s, and writes nothing', async (_, args, code) => {
     const result = await clone.stella(['trust', ...args.map((arg) => (arg === 'KEY' ? fresh.publicKeyPath : arg))]);

@@ -22,9 +22,9 @@ export const command: Command<CloneParts> = {
   usage: [
     'stella trust show [--as-of SEQ|TIME]',
     'stella trust add-key <principal> FILE [--root]',
-    'stella trust rotate <principal> FILE [--key FINGERPRINT] [--root]',
+    'stella trust rotate <principal> FILE [--fingerprint FINGERPRINT] [--root]',
     'stella trust rotate --service decisions|evidence-commits|agent-ca FILE',
-    'stella trust revoke <principal> [--key FINGERPRINT] [--retired] [--root]',
+    'stella trust revoke <principal> [--fingerprint FINGERPRINT] [--retired] [--root]',
     'stella trust reassess <principal>|<fingerprint>',
     'stella trust export [--as-of SEQ|TIME]',
   ],
@@ -39,7 +39,8 @@ rotate    a new key in the place of an old one. The old one stays with the statu
           stays valid. With --service a key of the server itself: put the private half into keys.nextDecisions or
           keys.nextEvidenceCommits of the server first; it takes over as soon as the root lists it.
 revoke    the key was lost or stolen: compromised, and no approval by it counts that is not used up. With --retired
-          it is only no longer used, and what was seen before stays valid.
+          it is only no longer used, and what was seen before stays valid. In a hurry, \`stella stop revoke\` does it
+          at once with one signature; this writes down what stays.
 reassess  recorded decisions that relied on a key or a person. History is not rewritten: look at what they deployed.
 export    the keys as an allowed_signers file, for git verify-commit and ssh-keygen -Y verify.
 
@@ -50,7 +51,7 @@ without other documents.
 Example:
   stella trust show
   stella trust rotate alice ~/.ssh/new.pub
-  stella trust revoke bob --key SHA256:…
+  stella trust revoke bob --fingerprint SHA256:…
   stella trust reassess bob
   stella trust export > .git/allowed_signers
 
@@ -60,7 +61,7 @@ Exit codes: 0 done; reassess: nothing relied on it. 1 something did. 2 error.`,
     root: { type: 'boolean', description: 'A key of the trust root' },
     service: { type: 'string', value: 'ROLE', description: 'A key of the server itself, by its role' },
     name: { type: 'string', value: 'NAME', description: 'With --service, where the root lists several of this role' },
-    key: { type: 'string', value: 'FINGERPRINT', description: 'The old key: SHA256:… or openpgp:…' },
+    fingerprint: { type: 'string', value: 'FINGERPRINT', description: 'The old key: SHA256:… or openpgp:…' },
     retired: { type: 'boolean', description: 'The key is no longer used, and was not stolen' },
     since: { type: 'string', value: 'TIME', description: 'When the status changed (default: now)' },
     'not-after': { type: 'string', value: 'TIME', description: 'The new key counts until then' },
@@ -229,7 +230,7 @@ async function addKey(desk: Desk, name: string, file: string): Promise<ExitCode>
 }
 
 async function rotate(desk: Desk, name: string, file: string): Promise<ExitCode> {
-  const [key, given] = [await keyIn(desk, file), textOption(desk.context.values, 'key')];
+  const [key, given] = [await keyIn(desk, file), textOption(desk.context.values, 'fingerprint')];
   const { keyMeant, withKey, withStatus } = await import('../trust-edit.ts');
   const what = `rotate the key of ${name}`;
   if (flagOption(desk.context.values, 'root')) {
@@ -244,7 +245,7 @@ async function rotate(desk: Desk, name: string, file: string): Promise<ExitCode>
 async function revoke(desk: Desk, name: string): Promise<ExitCode> {
   const { context } = desk;
   const { keyMeant, withStatus } = await import('../trust-edit.ts');
-  const given = textOption(context.values, 'key');
+  const given = textOption(context.values, 'fingerprint');
   const status = flagOption(context.values, 'retired') ? 'retired' : 'compromised';
   if (flagOption(context.values, 'root')) {
     return editRoot(desk, `take a root key of ${name} out`, ({ spec }) => ({ type: 'key', principal: name, old: keyMeant(spec.keys.filter((k) => k.principal === name), given, `the trust root for ${name}`), key: null }));
