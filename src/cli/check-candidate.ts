@@ -1,6 +1,6 @@
 import { verifyDocumentSignature } from '../core/commit/document-signature.ts';
 import { canonicalBytes, parseCanonicalJson } from '../core/model/canonical-json.ts';
-import { documentKey, type AnyDocument, type DocumentKey, type DocumentOf } from '../core/model/documents.ts';
+import { documentKey, type AnyDocument, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
 import { splitPair } from '../core/model/names.ts';
 import { intentPreimage, releaseSpecDigest } from '../core/model/preimages.ts';
 import { explainDecision, type ExplainLine } from '../core/decision/explain.ts';
@@ -29,7 +29,7 @@ function diagnosticText({ code, file, subject, message }: Diagnostic): string {
 
 /** What a server would say of the candidate: protected changes that do not come into force, releases that cannot be locked, gates that do not open. */
 export function checkRehearsal({ pass, subjects }: Rehearsal, loaded: LoadedDeclarations): readonly Finding[] {
-  return [...changeFindings(pass, loaded), ...releaseFindings(pass, loaded), ...decisionFindings(pass, subjects, loaded.desired)];
+  return [...changeFindings(pass, loaded), ...effectFindings(pass, loaded), ...releaseFindings(pass, loaded), ...decisionFindings(pass, subjects, loaded.desired)];
 }
 
 type Pass = Rehearsal['pass'];
@@ -50,8 +50,17 @@ function changeFindings({ batch, conditions }: Pass, loaded: LoadedDeclarations)
   });
 }
 
+/** Documents that have no effect under what is in force, though the tree itself holds together. */
+function effectFindings({ conditions }: Pass, loaded: LoadedDeclarations): readonly Finding[] {
+  const touched = new Set<string>(loaded.changedKeys);
+  return conditions.all().filter((c) => c.reason === 'Declaration' && c.kind !== 'File' && touched.has(`${c.kind}/${c.name}`)).map((c) => {
+    const [, code = 'Declaration', message = c.message] = /: (?:error|warning) (\w+): (.*)$/s.exec(c.message) ?? [];
+    return finding({ code, severity: 'refused', file: c.file, line: c.line, subject: documentKey(c.kind as Kind, c.name), message, remedy: null });
+  });
+}
+
 function releaseFindings({ conditions }: Pass, loaded: LoadedDeclarations): readonly Finding[] {
-  return conditions.all().filter((c) => c.kind === 'Release' && c.type === 'Stalled').map((c) => finding({
+  return conditions.all().filter((c) => c.kind === 'Release' && c.type === 'Stalled' && c.reason !== 'Declaration').map((c) => finding({
     ...placeOf(loaded.desired, documentKey('Release', c.name)), code: c.reason, severity: c.reason === 'RegistryFault' || c.reason === 'TagUnresolved' ? 'waits' : 'refused', message: c.message,
     remedy: c.reason === 'ReleaseChanged' ? 'A release that is locked stays what it is: give new content a new version.' : null,
   }));

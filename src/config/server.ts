@@ -17,7 +17,11 @@ export type RemoteConfig = {
 };
 
 export type ServerConfig = {
-  readonly repository: RemoteConfig & { readonly objectFormat: 'sha1' | 'sha256' };
+  readonly repository: RemoteConfig & {
+    readonly objectFormat: 'sha1' | 'sha256';
+    /** Patterns of refs with pull requests, whose approvals are harvested before the merge. */
+    readonly candidates: readonly string[];
+  };
   /** Equal in all but `ref` to the repository where the log lies in it. */
   readonly evidence: RemoteConfig;
   /** Log id, pinned out of band (T13). */
@@ -59,7 +63,7 @@ const under = (name: string, types: SettingTypes): SettingTypes => Object.fromEn
 
 /** Every setting of a server by its path in the file. */
 export const SERVER_SETTINGS: SettingTypes = {
-  ...under('repository', { ...REMOTE, objectFormat: 'text' }),
+  ...under('repository', { ...REMOTE, objectFormat: 'text', candidates: 'list' }),
   ...under('evidence', REMOTE),
   genesis: 'text', dataFolder: 'text',
   ...under('keys', { decisions: 'text', evidenceCommits: 'text', agentCa: 'text', nextDecisions: 'text', nextEvidenceCommits: 'text' }),
@@ -96,7 +100,7 @@ function storageSettings(given: GivenSettings, environment: Readonly<Record<stri
 }
 
 function readConfig(r: Reading, storage: StorageConfig | null): ServerConfig | null {
-  const repository = { ...readRemote(r, 'repository', null, 'main'), objectFormat: r.oneOf('repository.objectFormat', ['sha1', 'sha256'], 'sha1') };
+  const repository = { ...readRemote(r, 'repository', null, 'main'), objectFormat: r.oneOf('repository.objectFormat', ['sha1', 'sha256'], 'sha1'), candidates: candidatesIn(r) };
   const evidence = readRemote(r, 'evidence', repository, 'stella/evidence');
   if (evidence.url === repository.url && evidence.ref === repository.ref) r.problem('evidence.branch', 'must be another branch than that of the declarations');
   const offline = r.boolean('offline', false);
@@ -128,6 +132,17 @@ function readRemote(r: Reading, name: 'repository' | 'evidence', same: RemoteCon
     url, ref: r.branch(`${name}.branch`, branch), username: r.optional(`${name}.username`) ?? own?.username ?? null, tokenRef: r.reference(`${name}.tokenRef`) ?? own?.tokenRef ?? null,
     sshKeyFile: r.optionalPath(`${name}.sshKeyFile`) ?? own?.sshKeyFile ?? null, knownHostsFile: r.optionalPath(`${name}.knownHostsFile`) ?? own?.knownHostsFile ?? null,
   };
+}
+
+/** Patterns with one star each. Our own branches are read in their own way, and all of a repository's would bring those along. */
+function candidatesIn(r: Reading): readonly string[] {
+  const patterns = r.list('repository.candidates');
+  for (const pattern of patterns) {
+    const isPattern = /^refs\/[a-z]+\/[A-Za-z0-9_./-]*\*[A-Za-z0-9_./-]*$/.test(pattern) && !pattern.includes('..') && !pattern.includes('//');
+    const isOurs = pattern.startsWith('refs/heads/*') || pattern.startsWith('refs/heads/stella/') || pattern.startsWith('refs/stella/');
+    if (!isPattern || isOurs) r.problem('repository.candidates', 'must be patterns with one star, such as refs/pull/*/head or refs/heads/feature/*, and not name branches of stella itself');
+  }
+  return patterns;
 }
 
 /** Offline, also the repository may only lie on a host that was named. */

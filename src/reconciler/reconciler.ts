@@ -1,14 +1,11 @@
 import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
-import { documentDigest, documentKey, type AnyDocument, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
+import { documentDigest, type DocumentKey } from '../core/model/documents.ts';
 import { parseInstant } from '../core/model/instant.ts';
-import { checkUnprotected } from '../core/desired/check-unprotected.ts';
-import { unplaced, type DocumentLookup, type Located } from '../core/desired/document-lookup.ts';
-import { documentsOf, fileDiagnostics } from '../core/desired/desired-state.ts';
-import { formatDiagnostic } from '../core/desired/diagnostic.ts';
+import { documentsOf } from '../core/desired/desired-state.ts';
 import { parseEnvelope } from '../core/evidence/dsse.ts';
-import { allInForce, inForceOf, initialState, rootOf, type LogState } from '../core/evidence/log-state.ts';
+import { initialState, rootOf, type LogState } from '../core/evidence/log-state.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { EvidenceBranch } from '../ports/evidence-writer.ts';
 import type { GitReader } from '../ports/git-reader.ts';
@@ -20,6 +17,7 @@ import { applyChanges, applyStopsAlone, findChangeCommits, type ChangeCommit, ty
 import { isSettled, readStopBranches, STOP_BRANCHES, type Offered, type StopBranch } from './apply-stops.ts';
 import { ArtifactCache } from './artifact-cache.ts';
 import { BarrenBranches } from './barren-branches.ts';
+import { CandidateApprovals, candidateRefspecs } from './candidate-approvals.ts';
 import { Conditions, type ConditionReason } from './conditions.ts';
 import { Declarations, type Loaded } from './declarations.ts';
 import { decideSubjects } from './decide-subjects.ts';
@@ -37,6 +35,7 @@ import { acceptRewrite, findRewound, isHere, reachOf, rewoundMessage, untouchedR
 import { evidenceCommitKeys } from './own-keys.ts';
 import { readEvidence, type RecordStep } from './read-evidence.ts';
 import { equivocationAt } from './root-proposal.ts';
+import { reportDeclarations } from './report-declarations.ts';
 import { settleReviews } from './settle-reviews.ts';
 import { TouchingCommits } from './touching-commits.ts';
 
@@ -55,6 +54,8 @@ export type ReconcilerParts = {
   readonly engineVersion: string;
   /** Full name of the branch with the declarations. */
   readonly targetRef: string;
+  /** Patterns of candidate refs whose approvals are harvested, each with one star: `refs/pull/<star>/head`. */
+  readonly candidateRefs?: readonly string[];
   /** Log id, pinned out of band (T13). */
   readonly pin: Digest;
   /** Whether a missing log may be begun (T30). */
@@ -105,6 +106,7 @@ export class Reconciler {
   #changeCommits: ChangeCommits | null = null;
   readonly #barren = new BarrenBranches();
   readonly #barrenStops = new BarrenBranches();
+  readonly #candidates: CandidateApprovals;
   /** Tips that the log had recorded when it was read. */
   #recordedTips: readonly SeenTip[] = [];
   #tagsPolledAt = 0;
@@ -116,6 +118,7 @@ export class Reconciler {
     this.#declarations = new Declarations(parts.reader, parts.parser);
     this.#touching = new TouchingCommits(parts.reader, parts.parser);
     this.#artifacts = new ArtifactCache(parts.evidence.reader);
+    this.#candidates = new CandidateApprovals(parts);
     this.#mirror = parts.ledger === null ? null : new LogMirror(parts.ledger);
   }
 
@@ -187,6 +190,7 @@ export class Reconciler {
     await this.#publish(writer, batch);
     // What was not pushed was not observed: its time would not be that of the record.
     this.#changeCommits = changeCommits;
+    this.#candidates.settled();
     if (changeCommits !== null) this.#recordedTips = [];
     this.#agenda.schedule(writer.state, this.#agenda.subjects);
     this.#agenda.done({ releases: again });
@@ -212,7 +216,8 @@ export class Reconciler {
     // T25: while nobody can tell what a rewrite means for the rules, no rule changes and nothing is locked.
     const stands = pass.frozen?.reach.everything != null;
     const commits = stands ? [] : await readNewCommits(pass, this.#changeCommits === null ? batch.state.genesisTip : this.#changeCommits.upTo);
-    const documents = [...approvalsOnTip(pass), ...(await approvalsInCommits(pass, commits)), ...[...branches, ...stops].flatMap((b) => b.documents)];
+    const brought = await this.#candidates.read(tip, this.#keysOf(batch.state));
+    const documents = [...approvalsOnTip(pass), ...(await approvalsInCommits(pass, commits)), ...[...branches, ...stops].flatMap((b) => b.documents), ...brought];
     const offered = new Map(stops.flatMap((b) => [...b.offered]));
     const seen = batch.records.length;
     this.#strangers += observeApprovals(pass, documents);
@@ -256,8 +261,8 @@ export class Reconciler {
 
   /** Fetches target and approval branches, and looks whether the evidence branch is where we left it. */
   async #fetch(): Promise<CommitId> {
-    const { remote, reader, targetRef, evidence } = this.#parts;
-    const refspecs = [`+${targetRef}:${TARGET}`, `+${APPROVAL_BRANCHES}*:${BRANCHES}*`, `+${STOP_BRANCHES}*:${STOPS}*`];
+    const { remote, reader, targetRef, evidence, candidateRefs = [] } = this.#parts;
+    const refspecs = [`+${targetRef}:${TARGET}`, `+${APPROVAL_BRANCHES}*:${BRANCHES}*`, `+${STOP_BRANCHES}*:${STOPS}*`, ...candidateRefspecs(candidateRefs)];
     const expected = this.#writer === null || this.#writer.isUnsure ? undefined : this.#writer.tip;
     // Where one remote has both, the evidence branch comes along and is not asked for once more. Without it git fetches nothing at all.
     const isShared = evidence.remote === remote && typeof expected === 'string';
@@ -378,9 +383,14 @@ export class Reconciler {
     const { reader, parser } = this.#parts;
     const refs = await reader.listRefs(BRANCHES);
     const branches = refs.map((r) => ({ ref: APPROVAL_BRANCHES + r.name.slice(BRANCHES.length), commit: r.id as CommitId }));
-    const roots = this.#loaded === null ? [] : documentsOf(this.#loaded.state, 'TrustRoot').map((entry) => entry.digest);
-    const fresh = this.#barren.worthReading(branches, [writer.state.inForceDigests.principals, ...roots].join(' '));
+    const fresh = this.#barren.worthReading(branches, this.#keysOf(writer.state));
     return fresh.length === 0 ? [] : readApprovalBranches(reader, parser, fresh);
+  }
+
+  /** Changes when somebody's keys do: what was nobody's word may be somebody's then. */
+  #keysOf(state: LogState): string {
+    const roots = this.#loaded === null ? [] : documentsOf(this.#loaded.state, 'TrustRoot').map((entry) => entry.digest);
+    return [state.inForceDigests.principals, ...roots].join(' ');
   }
 
   /** Stops may wait for whatever is in force: for a role, or for the place that they stop. */
@@ -456,43 +466,4 @@ function codeOf(cause: unknown): string {
 function payloadOf(envelope: Uint8Array): Uint8Array {
   const parsed = parseEnvelope(envelope);
   return parsed.ok ? parsed.envelope.payload : new Uint8Array();
-}
-
-/** Files with faults, one condition each; what is mended is cleared. */
-function reportDeclarations(pass: Pass, conditions: Conditions): void {
-  const { state } = pass.loaded;
-  const byFile = Map.groupBy(fileDiagnostics(state), (d) => d.file ?? '');
-  for (const known of conditions.all()) if (known.kind === 'File' && !byFile.has(known.name)) conditions.clear('File', known.name, 'Stalled');
-  for (const [file, [first]] of byFile) {
-    if (first !== undefined) conditions.stalled('File', file, { reason: 'Declaration', message: formatDiagnostic(first), file, line: first.line });
-  }
-  reportUnprotected(pass, conditions);
-}
-
-/** What keeps a promotion, release or configuration from having an effect: looked at when it changed, and while it stands. */
-function reportUnprotected(pass: Pass, conditions: Conditions): void {
-  const standing = new Set(conditions.all().filter((c) => c.reason === 'Declaration' && c.kind !== 'File').map((c) => documentKey(c.kind as Kind, c.name)));
-  const keys = [...new Set([...pass.loaded.changedKeys, ...standing])].filter((key) => /^(?:Promotion|Release|Configuration)\//.test(key));
-  if (keys.length === 0) return;
-  const inForce = lookupInForce(pass.batch.state);
-  const found = Map.groupBy(checkUnprotected(pass.loaded.state, inForce, keys).filter((d) => d.severity === 'error'), (d) => d.subject);
-  for (const key of keys) {
-    const [first] = found.get(key) ?? [];
-    const slash = key.indexOf('/');
-    const [kind, name] = [key.slice(0, slash), key.slice(slash + 1)];
-    if (first !== undefined) conditions.stalled(kind, name, { reason: 'Declaration', message: formatDiagnostic(first), file: first.file, line: first.line });
-    else if (standing.has(key)) conditions.clear(kind, name, 'Stalled');
-  }
-}
-
-/** Documents in force as checks look them up: by name, without a look at the others. */
-function lookupInForce(state: LogState): DocumentLookup {
-  const located = <K extends Kind>(document: DocumentOf<K>): Located<K> => unplaced(document as unknown as AnyDocument) as unknown as Located<K>;
-  return {
-    get: (kind, name) => {
-      const document = inForceOf(state, kind, name);
-      return document === null ? undefined : located(document);
-    },
-    all: (kind) => allInForce(state, kind).map(located),
-  };
 }

@@ -8,6 +8,7 @@ import { lockReleases } from './lock-releases.ts';
 import { approvalsInCommits, readNewCommits, type NewCommit } from './new-commits.ts';
 import { observeApprovals } from './observe-approvals.ts';
 import type { Pass } from './pass.ts';
+import { reportDeclarations } from './report-declarations.ts';
 
 /** What a rehearsal shows: records that a server would write, in the batch, and conditions that it would set. */
 export type Rehearsal = { readonly pass: Pass; readonly commits: readonly ChangeCommit[]; readonly subjects: readonly string[] };
@@ -32,6 +33,7 @@ export async function rehearse(given: Omit<Pass, 'conditions' | 'frozen' | 'poll
   const subjects = subjectsChanged(pass);
   await lockReleases(pass, releasesChanged(pass, subjects));
   await decideSubjects(pass, subjects);
+  reportDeclarations(pass, pass.conditions);
   return { pass, commits, subjects };
 }
 

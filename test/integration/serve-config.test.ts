@@ -30,6 +30,15 @@ describe('a configuration', () => {
     });
   });
 
+  test('names the refs of pull requests by patterns, and no branch of its own', () => {
+    const withCandidates = (pattern: string): ServerConfigOutcome => parse(GOOD.replace('tokenRef: env:GIT_TOKEN', `tokenRef: env:GIT_TOKEN, candidates: ["${pattern}"]`));
+    expect(withCandidates('refs/pull/*/head')).toMatchObject({ ok: true, config: { repository: { candidates: ['refs/pull/*/head'] } } });
+    expect(withCandidates('refs/heads/feature/*')).toMatchObject({ ok: true });
+    for (const pattern of ['refs/heads/*', 'refs/heads/stella/*', 'refs/stella/*', 'refs/pull/1/head', 'refs/pull/*/*', 'pull/*/head', 'refs/heads/../*', '--upload-pack=*']) {
+      expect(settingsOf(withCandidates(pattern))).toEqual(['repository.candidates']);
+    }
+  });
+
   test('cannot be changed after it was parsed', () => {
     const outcome = parse(GOOD);
     if (!outcome.ok) throw new Error('the configuration is good');

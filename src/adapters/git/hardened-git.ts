@@ -165,9 +165,16 @@ export function parseRefPrefix(prefix: string): string {
  */
 export function parseRefspec(refspec: string): string {
   const [from, to, ...rest] = refspec.replace(/^\+/, '').split(':');
-  if (from === undefined || to === undefined || rest.length > 0 || from.endsWith('/*') !== to.endsWith('/*')) {
+  if (from === undefined || to === undefined || rest.length > 0 || hasStar(from) !== hasStar(to)) {
     return invalid(`${JSON.stringify(refspec.slice(0, 200))} is not a refspec`, 'Write it as +refs/heads/main:refs/remotes/origin/main.');
   }
-  for (const side of [from, to]) parseRefName(side.endsWith('/*') ? `${side.slice(0, -1)}x` : side);
+  for (const side of [from, to]) parseRefName(side.replace(STAR, '$1x$2'));
   return refspec;
+}
+
+/** One star in the place of a whole part of the name; any other one is refused with the name. */
+const STAR = /(\/)\*(\/|$)/;
+
+function hasStar(side: string): boolean {
+  return STAR.test(side);
 }

@@ -170,7 +170,7 @@ async function createReconciler({ config, world, unwinding, repositories, log }:
     evidence: { reader: evidence.reader, remote: evidence.remote, branch: evidence.writer.openBranch(config.evidence.ref) },
     parser: createDocumentParser(), openPgp: unwinding.keep(openOpenPgpVerifier(), (verifier) => verifier.close()), registry: openServerRegistries(config, { environment, now, random }), signers: await openSigners(config.keys, environment),
     ledger: log.ledger, executor, now, engineVersion: version, targetRef: config.repository.ref, pin: config.genesis, createLog: world.createLog ?? false, author: AUTHOR,
-    tagPollSeconds: config.tagPollSeconds, onRecord: ({ record, envelope }) => shelf.add(record, envelope),
+    tagPollSeconds: config.tagPollSeconds, candidateRefs: config.repository.candidates, onRecord: ({ record, envelope }) => shelf.add(record, envelope),
   });
 }
 
