@@ -37,6 +37,7 @@ import { readEvidence, type RecordStep } from './read-evidence.ts';
 import { equivocationAt } from './root-proposal.ts';
 import { reportDeclarations } from './report-declarations.ts';
 import { settleReviews } from './settle-reviews.ts';
+import { RegistryBackOff } from './registry-back-off.ts';
 import { TouchingCommits } from './touching-commits.ts';
 
 export type ReconcilerParts = {
@@ -100,6 +101,7 @@ export class Reconciler {
   readonly #artifacts: ArtifactCache;
   readonly #agenda = new Agenda();
   readonly #mirror: LogMirror | null;
+  readonly #registries: RegistryBackOff;
   readonly conditions = new Conditions();
   #writer: LogWriter | null = null;
   #loaded: Loaded | null = null;
@@ -117,6 +119,7 @@ export class Reconciler {
     this.#parts = parts;
     this.#declarations = new Declarations(parts.reader, parts.parser);
     this.#touching = new TouchingCommits(parts.reader, parts.parser);
+    this.#registries = new RegistryBackOff(parts.registry, parts.now);
     this.#artifacts = new ArtifactCache(parts.evidence.reader);
     this.#candidates = new CandidateApprovals(parts);
     this.#mirror = parts.ledger === null ? null : new LogMirror(parts.ledger);
@@ -142,7 +145,8 @@ export class Reconciler {
 
   /** When something can change by time alone, as milliseconds since 1970; null if nothing can. */
   nextDue(): number | null {
-    return this.#agenda.nextDue();
+    const times = [this.#agenda.nextDue(), this.#registries.nextDue()].filter((at) => at !== null);
+    return times.length === 0 ? null : Math.min(...times);
   }
 
   /** One reconcile. Never throws: what went wrong is a condition of the repository and in the report. */
@@ -250,11 +254,11 @@ export class Reconciler {
   }
 
   #passOf(writer: LogWriter, batch: LogBatch, loaded: Loaded, { tip, frozen }: Pick<Pass, 'tip' | 'frozen'>): Pass {
-    const { reader, parser, registry, targetRef, tagPollSeconds, now } = this.#parts;
+    const { reader, parser, targetRef, tagPollSeconds, now } = this.#parts;
     const isPollDue = now().getTime() - this.#tagsPolledAt >= tagPollSeconds * 1000;
     if (isPollDue) this.#tagsPolledAt = now().getTime();
     return {
-      tip, frozen, targetRef, batch, reader, parser, registry, artifacts: this.#artifacts, evidenceTip: writer.tip, touching: this.#touching, conditions: this.conditions, pollTags: isPollDue,
+      tip, frozen, targetRef, batch, reader, parser, registry: this.#registries.resolverOf, artifacts: this.#artifacts, evidenceTip: writer.tip, touching: this.#touching, conditions: this.conditions, pollTags: isPollDue,
       loaded: { ...loaded, changedKeys: [...this.#agenda.changedKeys] },
     };
   }

@@ -308,6 +308,7 @@ describe('a repository that misbehaves', () => {
     expect((await world.reconciler()).conditions.all().map((c) => c.reason)).toContain('RegistryFault');
     expect((await lastPromotionDecision()).decision.reasons).toContain('LockMissing');
     world.registry.unreachable = false;
+    world.now = new Date(world.now.getTime() + 3_000);
     await world.settle();
     expect(world.executor.executed).toHaveLength(1);
   });
