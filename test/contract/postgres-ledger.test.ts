@@ -202,6 +202,13 @@ describe('the projection', () => {
     expect((await reader.environments()).map(({ name, order }) => [name, order])).toEqual([['dev', 1], ['prod', 2], ['gone', null]]);
   });
 
+  test('says of each environment whether what runs there rests on the word of the server', async () => {
+    const of = (kind: DocumentRow['kind'], name: string, spec: object): DocumentRow => ({ kind, name, count: 1, digest: digestOfBytes(name), document: { spec } as DocumentRow['document'], seq: 1, inForceSince: AT });
+    const documents = [of('Environment', 'dev', { order: 1 }), of('Environment', 'prod', { order: 2, approvals: { people: 1 } }), of('Environment', 'vault', { order: 3 }), of('TrustRoot', 'root', { minimums: { environments: [{ name: 'vault', people: 2 }] } })];
+    await ledger.project({ ...write, documents: { set: documents }, states: { set: [stateRow('gone')] } });
+    expect((await reader.environments()).map(({ name, reconcilerTrusted }) => [name, reconcilerTrusted])).toEqual([['dev', true], ['prod', false], ['vault', false], ['gone', true]]);
+  });
+
   test('pages releases, newest first, and filters them', async () => {
     const rows = Array.from({ length: 5 }, (_, index) => releaseRow(String(index), { createdAt: `2026-01-0${index + 1}T00:00:00.000Z` }));
     await ledger.project({ ...write, releases: { set: [...rows, releaseRow('9', { name: 'web/9', application: 'web' })] } });

@@ -56,7 +56,7 @@ describe('stella explain', () => {
 });
 
 describe('stella status', () => {
-  type Status = { readonly environments: readonly { environment: string; applications: readonly Record<string, unknown>[] }[]; readonly warnings: readonly string[] };
+  type Status = { readonly environments: readonly { environment: string; reconcilerTrusted: boolean; applications: readonly Record<string, unknown>[] }[]; readonly warnings: readonly string[] };
 
   it('shows what runs, what waits and why, and what rests on the word of the server', async () => {
     const result = await clone.stella(['status', '-o', 'json']);
@@ -64,6 +64,7 @@ describe('stella status', () => {
     const { environments, warnings } = json<Status>(result);
     expect(environments.map((e) => e.environment)).toEqual(['dev', 'prod']);
     expect(environments[0]!.applications[0]).toMatchObject({ release: '1.0', generation: 1, clean: true, waiting: null, reconcilerTrusted: true, components: [{ name: 'api', digest: world.registry.tags.get('shop/api:1.0') }] });
+    expect(environments.map((e) => [e.environment, e.reconcilerTrusted])).toEqual([['dev', true], ['prod', false]]);
     expect(environments[1]!.applications[0]).toMatchObject({ release: null, waiting: { release: '1.0', outcome: 'pending', reasons: ['ApprovalsMissing'] }, reconcilerTrusted: false });
     expect(warnings).toHaveLength(1);
     const text = await clone.stella(['status', 'dev']);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { clausesFor, clauseSubject } from '../../../src/core/decision/clauses.ts';
+import { clausesFor, clauseSubject, trustsReconciler } from '../../../src/core/decision/clauses.ts';
 import type { ApplicationSpec, ApprovalRule, DocumentOf, EnvironmentSpec } from '../../../src/core/model/documents.ts';
 
 function environment(approvals?: ApprovalRule): DocumentOf<'Environment'> {
@@ -43,5 +43,23 @@ describe('clausesFor', () => {
       return clausesFor({ minimums, environment: environment({ people: 1 }), application: application(), targets: flip(['a', 'b']) });
     };
     expect(of(-1)).toEqual(of(1));
+  });
+});
+
+describe('an environment is reconciler-trusted', () => {
+  const of = (approvals: ApprovalRule | undefined, minimum: ({ readonly name: string } & ApprovalRule) | null = null): boolean =>
+    trustsReconciler({ minimums: minimum === null ? undefined : { environments: [minimum] }, name: 'prod', environment: environment(approvals) });
+
+  it('where neither its rule nor a minimum of the root asks a person', () => {
+    expect([of(undefined), of({ people: 0 }), of(undefined, { name: 'dev', people: 2 }), of(undefined, { name: '*', people: 0 })]).toEqual([true, true, true, true]);
+  });
+
+  it('and is not where one of them does, by number or by role', () => {
+    expect([of({ people: 1 }), of({ people: 0, roles: [{ role: 'sre', count: 1 }] }), of(undefined, { name: '*', people: 1 }), of(undefined, { name: 'prod', people: 1 })]).toEqual([false, false, false, false]);
+  });
+
+  it('where something runs without such a document in force', () => {
+    expect(trustsReconciler({ minimums: undefined, name: 'gone', environment: null })).toBe(true);
+    expect(trustsReconciler({ minimums: { environments: [{ name: '*', people: 1 }] }, name: 'gone', environment: null })).toBe(false);
   });
 });
