@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { allInForce, appStateOf } from '../../src/core/evidence/log-state.ts';
+import { allInForce, appStateOf, inForceOf } from '../../src/core/evidence/log-state.ts';
 import type { Digest } from '../../src/core/model/digest.ts';
 import { runProgram } from '../fakes/git-repository.ts';
 import { doc, World } from '../fakes/world.ts';
@@ -192,6 +192,42 @@ describe('what stella approve shows', () => {
     expect(shown.stderr).toContain('+   "allowSeconds": 60');
     expect(shown.stderr).toContain('approved by nobody yet');
     expect(await readFile(join(bob.folder, 'environments/dev.yaml'), 'utf8')).toContain('allowSeconds');
+  });
+});
+
+describe('what stella approve --pending leaves out', () => {
+  it('is lifting a stop, unless it is named', async () => {
+    world = await World.create({ documents: [doc('Freeze', 'fair', { reason: 'The fair' })] });
+    await world.commit([doc('Environment', 'qa', { order: 7 })], { by: world.people.alice, deletes: ['freezes/fair.yaml'] });
+    await world.settle();
+    bob = await cloneFor(world, world.people.bob);
+    const others = await bob.stella(['approve', '--pending', '--yes', '-o', 'json']);
+    expect(json<{ changes: readonly { name: string }[] }>(others).changes.map((c) => c.name)).toEqual(['qa']);
+    expect(others.stderr).toContain('stella approve --pending --only Freeze/fair');
+    await world.settle();
+    expect(allInForce(await world.state(), 'Freeze')).toHaveLength(1);
+    await bob.pull();
+    expect((await bob.stella(['approve', '--pending', '--yes'])).code).toBe(1);
+    const lifted = await bob.stella(['approve', '--pending', '--only', 'Freeze/fair', '--yes', '-o', 'json']);
+    expect(json<{ changes: readonly object[] }>(lifted).changes).toMatchObject([{ kind: 'Freeze', name: 'fair', to: null }]);
+    await world.settle();
+    expect(allInForce(await world.state(), 'Freeze')).toHaveLength(0);
+  });
+
+  it('is the trust root, which changes alone', async () => {
+    world = await World.create();
+    const before = inForceOf(await world.state(), 'TrustRoot', 'root')!;
+    const next = doc('TrustRoot', 'root', { ...before.spec, version: 2, previous: world.pin, documents: null, quorums: { ...before.spec.quorums, default: { people: 2, roles: [{ role: 'admin', count: 2 }] } } });
+    await world.commit([next, doc('Environment', 'qa', { order: 7 })], { by: world.people.carol });
+    await world.settle();
+    const alice = await cloneFor(world, world.people.alice);
+    const others = await alice.stella(['approve', '--pending', '--yes', '-o', 'json', '--no-push']);
+    expect(json<{ changes: readonly { name: string }[] }>(others).changes.map((c) => c.name)).toEqual(['qa']);
+    expect(others.stderr).toContain('stella approve --pending --only TrustRoot');
+    const root = json<{ changes: readonly object[]; digest: Digest }>(await alice.stella(['approve', '--pending', '--only', 'TrustRoot', '--yes', '-o', 'json']));
+    expect(root.changes).toMatchObject([{ kind: 'TrustRoot', quorum: expect.stringContaining('root keys of 1 person') as string }]);
+    await world.settle();
+    expect(inForceOf(await world.state(), 'TrustRoot', 'root')?.spec.version).toBe(2);
   });
 });
 
