@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
+import { generateKeyPairSync } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import type { AnyDocument, DocumentOf } from '../../src/core/model/documents.ts';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
@@ -22,6 +23,7 @@ beforeAll(async () => {
   keys = Object.fromEntries(await Promise.all(NAMES.map(async (name) => [name, await createSshKey(folder, name)] as const))) as typeof keys;
   const sre = (count: number): object => ({ approvals: { people: count, roles: [{ role: 'sre', count }] } });
   const withKey = (name: string, key: SshKey, more: object): AnyDocument => personOf(name, [], ['sre'], { keys: [{ key: key.publicKey, status: 'active', ...more }] }) as unknown as AnyDocument;
+  const identityKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'pem', type: 'spki' }).toString();
   stage = await Stage.open({
     documents: [
       personOf('dave', [keys['dave-1'], keys['dave-2']], ['sre']), personOf('mallory', [keys.mallory], []),
@@ -30,6 +32,9 @@ beforeAll(async () => {
       withKey('expired', keys.expired, { notAfter: '2026-10-01T00:00:00Z' }), withKey('early', keys.early, { notBefore: '2026-12-01T00:00:00Z' }),
       withKey('thief', keys.thief, { status: 'compromised', since: '2026-10-01T00:00:00Z' }),
       doc('Environment', 'prod', { order: 2, ...sre(1) }), doc('Environment', 'stage', { order: 3, ...sre(2) }), targetOf('stage-1', 'stage'),
+      doc('Component', 'web', { repository: 'shop/web', registry: 'images' }), doc('Application', 'web', { components: ['web'], deployment: { type: 'compose', compose: 'web/compose.yaml' } }),
+      doc('Agent', 'dock', { identityKey, owner: 'bob', capabilities: ['compose_host'] }),
+      doc('Target', 'web-1', { type: 'compose_host', agent: 'dock', environments: ['prod'], applications: ['web'], connection: { folder: '/srv/web' } }),
     ] as readonly AnyDocument[],
   });
 });
@@ -229,6 +234,7 @@ describe('after the approval', () => {
   attack('script edited after approval', {
     rules: ['T14', 'T15'], expects: 'OtherDigest', ...edited((desk) => commit([configuration({ override: 'shop/run.sh' })], { 'shop/run.sh': `#!/bin/sh\necho ${desk.release}\n` })),
   });
+  attack('compose file edited after approval', { rules: ['T14', 'T15'], expects: 'OtherDigest', attempt: () => composed(false), twin: () => composed(true) });
   attack('target edited after approval', {
     rules: ['T14', 'T17'], expects: 'OtherDigest', ...edited((desk) => putInForce(stage, targetOf('prod-1', 'prod', `/srv/${desk.release}`) as unknown as AnyDocument)),
   });
@@ -248,6 +254,25 @@ describe('after the approval', () => {
     }),
   });
 });
+
+const COMPOSE = (command: string): string => `services:\n  web:\n    image: shop/web\n    command: ${command}\n`;
+
+/** As above, for an application that is deployed by Compose: its override for prod is a Compose file too. */
+async function composed(again: boolean): Promise<Verdict> {
+  const { alice, bob } = stage.world.people;
+  const release = `${stage.world.registry.tags.size + 1}.0`;
+  stage.world.registry.put(`shop/web:${release}`, `web ${release}`);
+  const configuration = doc('Configuration', 'prod/web', { override: 'web/prod.yaml' });
+  const documents = [doc('Release', `web/${release}`, { components: { web: { tag: release } } }), doc('Promotion', 'prod/web', { release }), configuration] as never;
+  await stage.world.commit(documents, { by: alice, files: { 'web/compose.yaml': COMPOSE('serve'), 'web/prod.yaml': COMPOSE('serve --quiet') } });
+  await stage.settle();
+  const before = await stage.promotionApproval(bob, 'prod', { application: 'web' });
+  await stage.world.commit([], { by: alice, files: { 'web/prod.yaml': COMPOSE('serve --evil') } });
+  await stage.settle();
+  await stage.world.commit([again ? await stage.promotionApproval(bob, 'prod', { application: 'web' }) : before] as never, {});
+  await stage.settle();
+  return stage.verdict('prod', release, 'web');
+}
 
 describe('a no', () => {
   attack('approval beside the rejection of somebody with the role', {

@@ -271,6 +271,9 @@ describe('configuration that contradicts itself', () => {
   const spare = (): SshKey => keys.eve;
   attack('threshold of zero', { rules: ['T10'], expects: 'InvalidValue', attempt: written(() => environment({ people: 0 })), twin: written(() => environment({ people: 1, roles: [{ role: 'sre', count: 1 }] })) });
   attack('threshold above the number of people', { rules: ['T10'], expects: 'ChangeRefused', attempt: written(() => environment({ people: 99 })), twin: written(() => environment({ people: 1 })) });
+  attack('environment that asks for a witness, which nothing checks yet', {
+    rules: ['T12', 'T29'], expects: 'UnsupportedField', attempt: written(() => doc('Environment', `e-${(made += 1)}`, { order: 100 + made, maxStale: '1h' } as never) as unknown as AnyDocument), twin: written(() => environment({ people: 1 })),
+  });
   attack('role that nobody holds', { rules: ['T10'], expects: 'ChangeRefused', attempt: written(() => environment({ people: 1, roles: [{ role: 'astronaut', count: 1 }] })), twin: written(() => environment({ people: 1, roles: [{ role: 'sre', count: 1 }] })) });
   attack('one key under two principals', { rules: ['T10', 'T8'], expects: 'ChangeRefused', attempt: written(() => person('mole', () => people().alice)), twin: written(() => personOf('eve', [spare()], ['admin', 'dev']) as unknown as AnyDocument) });
   attack('component of two applications', {
