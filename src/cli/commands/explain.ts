@@ -7,6 +7,8 @@ import { OUTPUT_OPTION, textOption, usageError, type Command, type CommandContex
 import { planSubject, subjectsNamed, type PlannedSubject } from '../plan-subject.ts';
 import { rewoundNote } from '../rewound-note.ts';
 import { requireEvidence } from '../require-evidence.ts';
+import { stopsInForce, stopText, type StopView } from '../stop-view.ts';
+import { plain } from '../terminal.ts';
 
 export const command: Command<CloneParts> = {
   name: 'explain',
@@ -42,7 +44,7 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
     const registry = clone.registryOf(context, repository);
     const found: PlannedSubject[] = [];
     for (const subject of subjectsNamed(world, name)) found.push(await context.terminal.during('Planning', planSubject(world, subject, registry, asOf)));
-    await context.terminal.result(found.map((one) => modelOf(one, world)), () => found.map((one) => textOf(one, world)).join('\n\n'));
+    await context.terminal.result(found.map((one) => modelOf(one, world, context.now())), () => found.map((one) => [textOf(one, world), ...stopsOn(one, world, context.now()).map((stop) => `  Stopped: ${plain(stopText(stop))}.`)].join('\n')).join('\n\n'));
     return found.every((one) => one.extension === null ? one.satisfied || one.decision.outcome === 'allow' : one.extension.decision.outcome === 'allow') ? 0 : 1;
   } finally {
     await repository.close();
@@ -50,14 +52,21 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
 }
 
 /** @param one what is explained is its extension, where there is one */
-function modelOf(one: PlannedSubject, world: PlanningWorld): object {
+function modelOf(one: PlannedSubject, world: PlanningWorld, now: Date): object {
   const { decision, built } = one.extension ?? one;
   return {
     environment: one.subject.environment, application: one.subject.application, release: built.input.release, commit: world.candidate?.commit ?? world.tip, target: world.tip, satisfied: one.satisfied,
     extends: one.extension?.plan.targets.map((t) => t.name) ?? [],
     lock: { digest: built.input.lock, basis: one.basis, fault: one.lockFault }, decision, requesters: built.input.requesters, approvals: built.input.approvals,
-    rejected: built.input.rejected, lastOutcome: appStateOf(world.state, one.subject.environment, one.subject.application).lastOutcome, lines: explainDecision(decision, built.input),
+    rejected: built.input.rejected, stops: stopsOn(one, world, now), lastOutcome: appStateOf(world.state, one.subject.environment, one.subject.application).lastOutcome, lines: explainDecision(decision, built.input),
   };
+}
+
+/** The stops that hold it, with their reasons: those that the freeze gate names. */
+function stopsOn(one: PlannedSubject, { state }: PlanningWorld, now: Date): readonly StopView[] {
+  const { decision } = one.extension ?? one;
+  const named = new Set(decision.gates.flatMap(({ gate, subject, outcome }) => (gate === 'freeze' && outcome !== 'passed' ? [subject] : [])));
+  return stopsInForce(state, now.getTime()).filter(({ kind, name }) => named.has(kind === 'Agent' ? `agent/${name}` : kind === 'Freeze' ? name : ''));
 }
 
 function textOf(one: PlannedSubject, world: PlanningWorld): string {
