@@ -5,9 +5,14 @@ import type { Digest } from '../../src/core/model/digest.ts';
 import { documentDigest, type AnyDocument, type DocumentOf } from '../../src/core/model/documents.ts';
 import { changeDigest } from '../../src/core/model/preimages.ts';
 import { cloneFor } from '../integration/cli-fixture.ts';
-import { runProgram, type SshKey } from '../fakes/git-repository.ts';
+import { proveOrder } from '../../src/core/order/prove-order.ts';
+import { carriedByCommit } from '../../src/core/trust/approval-commit.ts';
+import { buildBundle } from '../../src/reconciler/build-bundle.ts';
+import { runProgram, signWithSsh, type SshKey } from '../fakes/git-repository.ts';
+import { LogFixture } from '../fakes/log-fixture.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 import { doc, yamlOf } from '../fakes/world.ts';
-import { attack, type Verdict } from './attack.ts';
+import { attack, proofVerdict, type Verdict } from './attack.ts';
 import { releaseOf, Stage } from './attacks-fixture.ts';
 
 /** The second carrier: a signed commit whose message names an Approval. Made with git itself, in clones of people with their own keys. */
@@ -190,6 +195,32 @@ describe('an approval commit', () => {
     await clone.git('fetch', '-q', 'origin', 'stella/evidence:stella/evidence');
     expect((await clone.stella(['replay'])).code).toBe(0);
     expect((await clone.stella(['verify'])).code).toBe(0);
+  });
+});
+
+describe('an agent that is shown an approval commit', () => {
+  /** prod runs 1.0.0 by a commit of bob's, whose message names `named`. */
+  async function ordered(named: (document: DocumentOf<'Approval'>) => string): Promise<Verdict> {
+    const log = await LogFixture.create(join(stage.world.folder, `log-${++made}`));
+    log.lock('1.0.0');
+    await log.promote({ release: '1.0.0' });
+    const { signatures: _, ...document } = await log.approval('bob');
+    const head = `tree ${'a'.repeat(40)}\nauthor bob <bob@example.test> 1 +0000\ncommitter bob <bob@example.test> 1 +0000`;
+    const message = `Approve\n\nStella-Approval: ${named(document)}\n`;
+    const signature = (await signWithSsh(log.people.bob, `${head}\n\n${message}`)).trimEnd().replaceAll('\n', '\n ');
+    log.observe(carriedByCommit(document, Buffer.from(`${head}\ngpgsig ${signature}\n\n${message}`)));
+    await log.decide();
+    if (log.app.openRun === null) log.forgeAllow();
+    const decision = log.app.openRun?.decision ?? { seq: -1, digest: log.pin };
+    const built = await buildBundle({ type: 'stella/order/v1', decision: decision.digest, operation: 'promote', target: 'web-1', try: 1 }, decision, log);
+    if (!built.ok) throw new Error(built.message);
+    return proofVerdict(proveOrder({ bundle: built.bundle, pin: log.pin, agent: 'anna', memory: { protectedChange: null, lastOrders: () => [], hasRun: () => false }, now: log.now.getTime(), openPgp }));
+  }
+
+  attack('order on an approval commit that names another approval, under an allow of the stolen key', {
+    rules: ['T7', 'T13'], expects: 'QuorumNotMet',
+    attempt: () => ordered(() => stage.world.pin),
+    twin: () => ordered((document) => documentDigest(document as unknown as AnyDocument)),
   });
 });
 
