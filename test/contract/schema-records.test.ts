@@ -28,6 +28,10 @@ const changes: readonly ProtectedChangePredicate[] = [
     approvals: [{ carrier: 'embedded', principal: 'a', document: d, artifact: d, observedAt: at }, { carrier: 'commit', principal: 'b', commit, artifact: d, observedAt: at }],
     proposers: { people: ['c'], unknown: 1, commits: [{ commit, artifact: d }] },
   },
+  {
+    basis: 'stop', changeDigest: d, changes: [{ kind: 'Freeze', name: 'x', count: 0, from: null, to: d }],
+    approvals: [{ carrier: 'embedded', principal: 'a', document: d, artifact: d, observedAt: at }], proposers: { people: [], unknown: 0, commits: [] },
+  },
 ];
 const locks: readonly ReleaseLockPredicate[] = [
   { application: 'shop', release: '1.4.0', releaseSpec: d, lock: vector<Lock>('lock'), lockDigest: d, basis: 'resolved', tags: [{ component: 'api', tag: '1.4.0', digest: d }, { component: 'web', tag: null, digest: d }], approval: null },
