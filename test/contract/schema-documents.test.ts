@@ -154,6 +154,7 @@ describe('values without effect or sense are refused', () => {
     ['Environment', { order: 1, from: [] }, ['InvalidValue spec.from']], ['Environment', { order: 1, aprovals: { people: 1 } }, ['UnknownField spec.aprovals']],
     ['TrustRoot', { ...root, threshold: 0 }, ['InvalidValue spec.threshold']], ['TrustRoot', { ...root, quorums: { default: { people: 0 }, create: quorum } }, ['InvalidValue spec.quorums.default.people']],
     ['TrustRoot', { ...root, quorums: { default: quorum, create: quorum, kinds: { Release: quorum } } }, ['InvalidName spec.quorums.kinds.Release']],
+    ['TrustRoot', { ...root, quorums: { default: quorum, create: quorum, kinds: { TrustRoot: quorum } } }, ['InvalidName spec.quorums.kinds.TrustRoot']],
     ['TrustRoot', { ...root, version: 2 }, ['InvalidValue spec.previous', 'InvalidValue spec.documents']], ['TrustRoot', { ...root, documents: null }, ['InvalidValue spec.documents']],
     ['TrustRoot', { ...root, services: [{ role: 'decisions', name: 'x', publicKey: key }] }, ['InvalidValue spec.services.0.publicKey']],
     ['Principal', { type: 'person', keys: [{ key, status: 'compromised' }] }, ['MissingField spec.keys.0']], ['Principal', { type: 'person', keys: [{ key: `command="x" ${key}`, status: 'active' }] }, ['InvalidValue spec.keys.0.key']],
