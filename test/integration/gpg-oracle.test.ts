@@ -4,9 +4,12 @@ import { mergeCertificates } from '../../src/core/commit/openpgp-certificate.ts'
 import { readCertificate } from '../../src/core/commit/openpgp-read-certificate.ts';
 import { verifySignature } from '../../src/core/commit/verify-signature.ts';
 import { BucketMap } from '../../src/core/model/bucket-map.ts';
+import { verifyCommit } from '../../src/core/commit/verify-commit.ts';
+import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
 import { keyFault, keyRingOf, type OpenPgpSources } from '../../src/core/trust/key-ring.ts';
 import { missingComponent, requireComponent } from '../fakes/components.ts';
+import { createRepository, runProgram } from '../fakes/git-repository.ts';
 import { GpgHome, type GpgKey } from '../fakes/gpg.ts';
 import { doc } from '../fakes/world.ts';
 
@@ -41,6 +44,15 @@ function verdict(armoured: string, versions: readonly string[], at = NOW, messag
 
 function instantOf(at: string): number {
   return Date.parse(at.replace(/^(....)(..)(..)T(..)(..)(..)$/, '$1-$2-$3T$4:$5:$6Z'));
+}
+
+/** What we say of a raw commit when this certificate is in force. */
+function commitVerdict(raw: Uint8Array, commit: CommitId, certificate: string): string {
+  const read = readCertificate(certificate, verifier);
+  if (!read.ok) return read.code;
+  const find = (fingerprint: string) => read.certificate.keys.find((k) => k.fingerprint === fingerprint && k.maySign);
+  const outcome = verifyCommit(raw, 'sha1', commit, { openPgp: { verifier, find } });
+  return outcome.signed ? 'ok' : outcome.code;
 }
 
 /** [gpg's verdict, ours]. */
@@ -123,6 +135,28 @@ describe('gpg and we', () => {
     expect(verdict(armoured, [publicKey], '20260102T000000')).toBe('ok');
     expect(verdict(armoured, [publicKey], '20260104T000000')).toBe('KeyNotActive');
   });
+});
+
+describe('git verify-commit and we', () => {
+  test.each(['ed25519', 'nistp256', 'rsa3072'])('accept what git commit -S signed with %s, and refuse it with another message or in another key\'s name', async (algorithm) => {
+    const [key, other] = [await home.createKey(`git-${algorithm}`, { algorithm, subkeys: [algorithm] }), await home.createKey(`other-${algorithm}`)];
+    const repository = await createRepository();
+    try {
+      const configuration = ['-c', 'gpg.format=openpgp', '-c', `gpg.program=${await home.programForGit()}`, '-c', 'user.name=Ada', '-c', 'user.email=ada@example.test', '-c', `user.signingKey=${key.fingerprint}`];
+      const git = (args: readonly string[], input = ''): Promise<string> => repository.git([...args], input);
+      const tree = await git(['mktree']);
+      const signed = (await runProgram('git', ['--git-dir', repository.folder, ...configuration, 'commit-tree', '-S', '-m', 'Promote\n\nSoaked — for a day.', tree])).toString().trim() as CommitId;
+      const raw = await runProgram('git', ['--git-dir', repository.folder, 'cat-file', 'commit', signed]);
+      const forged = Buffer.from(raw.toString().replace('for a day', 'for two days'));
+      const forgedId = (await repository.git(['hash-object', '-t', 'commit', '-w', '--stdin'], forged)) as CommitId;
+      const gitAccepts = (commit: CommitId): Promise<boolean> => runProgram('git', ['--git-dir', repository.folder, ...configuration, 'verify-commit', commit]).then(() => true, () => false);
+      expect([await gitAccepts(signed), commitVerdict(raw, signed, key.publicKey)]).toEqual([true, 'ok']);
+      expect([await gitAccepts(forgedId), commitVerdict(forged, forgedId, key.publicKey)]).toEqual([false, 'SignatureInvalid']);
+      expect(commitVerdict(raw, signed, other.publicKey)).toBe('KeyUnknown');
+    } finally {
+      await repository.remove();
+    }
+  }, 120_000);
 });
 
 describe('we are stricter than gpg', () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openOpenPgpVerifier } from '../../src/adapters/openpgp/open-verifier.ts';
-import type { OpenPgpVerifier } from '../../src/core/commit/openpgp.ts';
+import { OpenPgpUnavailable, type OpenPgpVerifier } from '../../src/core/commit/openpgp.ts';
 import type { DecisionInput } from '../../src/core/decision/types.ts';
 import { appStateOf } from '../../src/core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../../src/core/evidence/records.ts';
@@ -129,6 +129,16 @@ describe('people who sign with OpenPGP', () => {
       if ('code' in log) throw new Error(log.code);
       expect(await proven(log, openPgp)).toMatchObject({ ok: true, work: { environment: 'prod', release: '1.0', quorumProven: true } });
       expect(await proven(log, refusing)).toMatchObject({ ok: false, code: 'QuorumNotMet' });
+    });
+  });
+
+  it('are judged by nobody whose verifier does not work: that is a failure and no refusal', async () => {
+    const broken: OpenPgpVerifier = { verify: () => { throw new OpenPgpUnavailable('it did not start'); } };
+    await expect(readLog(broken)).rejects.toThrow(OpenPgpUnavailable);
+    await withFreshVerifier(async (openPgp) => {
+      const log = await readLog(openPgp);
+      if ('code' in log) throw new Error(log.code);
+      await expect(proven(log, broken)).rejects.toThrow(OpenPgpUnavailable);
     });
   });
 

@@ -1,16 +1,10 @@
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
-import type { OpenPgpQuestion } from '../../core/commit/openpgp.ts';
+import { OpenPgpUnavailable, type OpenPgpQuestion } from '../../core/commit/openpgp.ts';
 import { encodeQuestions } from './question-bytes.ts';
 import type { Said, WorkerSetup } from './verify-worker.ts';
 
 /** Of one worker: many times what well-formed questions need. */
 const MEMORY = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 };
-
-/** The worker did not start: nothing was found out about any signature. */
-export class OpenPgpUnavailable extends Error {
-  readonly code = 'OpenPgpUnavailable';
-  readonly disposition = 'retry';
-}
 
 /**
  * A thread that is asked as a function is called: the caller waits, its event loop with it, for no longer than a deadline. Whatever a

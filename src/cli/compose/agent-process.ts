@@ -121,8 +121,9 @@ export async function startAgentProcess(config: AgentConfig, world: AgentWorld):
   const address = config.server ?? kept?.server;
   if (name === undefined || address === undefined || address === null) throw new CliError('AgentNotEnrolled', `${config.folder} holds no enrolled agent.`, 'Run `stella agent enrol` first.');
   const { now, environment, version, log } = world;
+  const openPgp = openOpenPgpVerifier();
   const agent = await startAgent({
-    agent: name, folder: config.folder, address, version, openLink: openAgentLink, keys: agentKeys, openPgp: openOpenPgpVerifier(), drivers: await driversFor(config, world),
+    agent: name, folder: config.folder, address, version, openLink: openAgentLink, keys: agentKeys, openPgp, drivers: await driversFor(config, world),
     secrets: { environment, secretFolders: config.secretFolders }, pin: config.genesis ?? kept?.genesis ?? null, now, random: Math.random, log: (line) => log('info', line),
     onState: (state) => {
       if (state.state === 'connected') log('info', 'connected', { server: address });
@@ -130,7 +131,7 @@ export async function startAgentProcess(config: AgentConfig, world: AgentWorld):
     },
   });
   log('info', 'agent runs', { agent: name, server: address });
-  return agent;
+  return { stop: () => agent.stop().finally(() => openPgp.close()) };
 }
 
 async function driversFor(config: AgentConfig, { environment, now }: AgentWorld): Promise<readonly TargetDriver[]> {

@@ -12,9 +12,18 @@ export interface OpenPgpQuestion {
   readonly message: Uint8Array;
 }
 
+/**
+ * The verifier does not work: nothing was found out about any signature. A failure, never an answer: whoever turns errors into refusals lets it
+ * through, or a busy machine would decide otherwise than any other.
+ */
+export class OpenPgpUnavailable extends Error {
+  readonly code = 'OpenPgpUnavailable';
+  readonly disposition = 'retry';
+}
+
 /** The cryptography of OpenPGP. Synchronous, and the same answers for the same bytes on any machine: without clock, network or key store. */
 export interface OpenPgpVerifier {
-  /** One answer for each question, in their order. Asked together, many are answered sooner; answers are remembered. */
+  /** One answer for each question, in their order. Asked together, many are answered sooner; answers are remembered. @throws OpenPgpUnavailable */
   verify(questions: readonly OpenPgpQuestion[]): readonly boolean[];
 }
 

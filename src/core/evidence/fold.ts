@@ -1,4 +1,4 @@
-import type { OpenPgpVerifier } from '../commit/openpgp.ts';
+import { OpenPgpUnavailable, type OpenPgpVerifier } from '../commit/openpgp.ts';
 import type { BucketMap } from '../model/bucket-map.ts';
 import type { CommitId } from '../model/commit-id.ts';
 import { isDigest, type Digest } from '../model/digest.ts';
@@ -59,6 +59,7 @@ function applyTotal(state: LogState, record: EvidenceRecord, sources: LogSources
   try {
     return applyBody(state, record, sources);
   } catch (cause) {
+    if (cause instanceof OpenPgpUnavailable) throw cause;
     return refuse('Malformed', `record ${record.header.seq} cannot be read as ${record.type}: ${String(cause)}`);
   }
 }

@@ -1,4 +1,4 @@
-import type { OpenPgpVerifier } from '../commit/openpgp.ts';
+import { OpenPgpUnavailable, type OpenPgpVerifier } from '../commit/openpgp.ts';
 import { parseCanonicalJson, type JsonObject } from '../model/canonical-json.ts';
 import { digestOf, digestOfBytes, type Digest } from '../model/digest.ts';
 import { documentDigest, type AnyDocument, type DocumentOf } from '../model/documents.ts';
@@ -72,6 +72,7 @@ export function proveOrder(p: { readonly bundle: Uint8Array; readonly pin: Diges
     return { ok: true, work: prove(bundle, p) };
   } catch (cause) {
     if (cause instanceof Refused) return { ok: false, code: cause.code, message: cause.message };
+    if (cause instanceof OpenPgpUnavailable) throw cause;
     // A member of an unexpected shape: refuse, whatever it was (T12).
     return { ok: false, code: 'BundleMalformed', message: `the bundle cannot be read: ${String(cause)}` };
   }

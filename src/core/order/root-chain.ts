@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto';
-import type { OpenPgpVerifier } from '../commit/openpgp.ts';
+import { OpenPgpUnavailable, type OpenPgpVerifier } from '../commit/openpgp.ts';
 import { decodeBase64, encodeBase64 } from '../model/base64.ts';
 import { canonicalBytes, parseCanonicalJson } from '../model/canonical-json.ts';
 import { digestOfBytes, type Digest } from '../model/digest.ts';
@@ -40,6 +40,7 @@ export function proveRoot(bytes: Uint8Array, p: { readonly pin: Digest; readonly
     const folded = foldChanges(changes, { ...p, artifact: (digest) => byDigest.get(digest) });
     return folded.ok ? { ok: true, root: rootOf(folded.state), last: folded.last } : folded;
   } catch (cause) {
+    if (cause instanceof OpenPgpUnavailable) throw cause;
     // A member of an unexpected shape: refuse, whatever it was (T12).
     return malformed(String(cause));
   }

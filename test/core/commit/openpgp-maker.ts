@@ -59,15 +59,15 @@ export function makePgpSignature(key: PgpKey, message: Uint8Array, options: PgpS
   const head = Buffer.concat([Buffer.of(key.version, type, key.algorithm, DIGESTS[digest] ?? 0), counted(hashed)]);
   const salt = key.version === 6 ? Buffer.alloc(SALTS[digest] ?? 0, 7) : Buffer.alloc(0);
   const signed = Buffer.concat([salt, message, head, Buffer.of(key.version, 0xff), uint32(head.length)]);
-  const hash = createHash(digest).update(signed).digest();
+  const digested = createHash(digest).update(signed).digest();
   const saltField = key.version === 6 ? Buffer.concat([Buffer.of(salt.length), salt]) : salt;
-  return Buffer.concat([head, counted(unhashed), hash.subarray(0, 2), saltField, numbersOf(key, digest, signed, hash)]);
+  return Buffer.concat([head, counted(unhashed), digested.subarray(0, 2), saltField, numbersOf(key, digest, signed, digested)]);
 }
 
-function numbersOf(key: PgpKey, digest: string, signed: Buffer, hash: Buffer): Buffer {
+function numbersOf(key: PgpKey, digest: string, signed: Buffer, digested: Buffer): Buffer {
   if (key.algorithm === 1) return mpi(sign(digest, signed, { key: key.privateKey, padding: constants.RSA_PKCS1_PADDING }));
-  if (key.algorithm === 27) return sign(null, hash, key.privateKey);
-  const numbers = key.algorithm === 22 ? sign(null, hash, key.privateKey) : sign(digest, signed, { key: key.privateKey, dsaEncoding: 'ieee-p1363' });
+  if (key.algorithm === 27) return sign(null, digested, key.privateKey);
+  const numbers = key.algorithm === 22 ? sign(null, digested, key.privateKey) : sign(digest, signed, { key: key.privateKey, dsaEncoding: 'ieee-p1363' });
   return Buffer.concat([mpi(numbers.subarray(0, numbers.length / 2)), mpi(numbers.subarray(numbers.length / 2))]);
 }
 
