@@ -222,3 +222,25 @@ it('documents in force, which have no file, are checked as those of the tree', (
   const diagnostics = checkPolicy(lookupOf(inForce), tools);
   expect(diagnostics.map((d) => [d.code, d.file, d.line, d.subject])).toEqual([['DanglingReference', null, 0, 'Application/shop']]);
 });
+
+describe('a freeze', () => {
+  const freeze = (spec: string): Parameters<typeof exampleWith>[0] => ({ 'freezes/x.yaml': `${head}kind: Freeze\nmetadata: {name: x}\nspec:\n  reason: x\n${spec}` });
+
+  it.each<readonly [string, string, readonly string[]]>([
+    ['that is a latch', '', []],
+    ['whose calendar means something', '  calendar:\n    windows: [{start: "2031-12-20T00:00", end: "2032-01-03T00:00", timeZone: Europe/Berlin}]\n    weekly: [{days: [fri], from: "17:00", to: "08:00", timeZone: "+02:00"}]\n', []],
+    ['in a time zone that nobody knows', '  calendar:\n    weekly: [{days: [fri], from: "17:00", to: "08:00", timeZone: Mars/Olympus}]\n', ['freezes/x.yaml:7 InvalidValue']],
+    ['that ends before it begins', '  calendar:\n    windows: [{start: "2031-12-20T00:00", end: "2031-12-20T00:00", timeZone: UTC}]\n', ['freezes/x.yaml:7 InvalidValue']],
+    ['on a day that does not exist', '  calendar:\n    windows: [{start: "2031-02-29T00:00", end: "2031-12-20T00:00", timeZone: UTC}]\n', ['freezes/x.yaml:7 InvalidValue']],
+    ['of a release of an application that does not exist', '  releases: [blog/1.0]\n', ['freezes/x.yaml:6 DanglingReference']],
+  ])('%s', (_, spec, expected) => {
+    expect(found(freeze(spec))).toEqual(expected);
+  });
+});
+
+it('a person who is suspended is nobody who could meet a rule', () => {
+  const suspended = { 'principals/carol.yaml': ['  type: person\n', '  type: person\n  suspended: {reason: left}\n'] } as const;
+  const both = { ...suspended, 'principals/bob.yaml': ['  type: person\n', '  type: person\n  suspended: {reason: left}\n'] } as const;
+  const codes = (edits: Parameters<typeof exampleWith>[0]): readonly string[] => check(exampleWith(edits)).map((d) => d.code);
+  expect(codes(both)).toContain('RoleUnheld');
+});
