@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { canonicalText } from '../core/model/canonical-json.ts';
 import { limits } from '../core/model/limits.ts';
@@ -26,17 +26,20 @@ export class Journal {
   readonly fold: JournalFold;
   readonly #folder: string;
   #file: FileHandle;
+  /** Numbers of the oldest segment that counts, and of the one that is written. */
+  #first: number;
   #number: number;
   #bytes: number;
   #writing: Promise<void> = Promise.resolve();
   #broken: Error | null = null;
 
-  private constructor(folder: string, fold: JournalFold, file: FileHandle, number: number, bytes: number) {
+  private constructor(folder: string, fold: JournalFold, file: FileHandle, at: { readonly first: number; readonly last: number; readonly bytes: number }) {
     this.#folder = folder;
     this.fold = fold;
     this.#file = file;
-    this.#number = number;
-    this.#bytes = bytes;
+    this.#first = at.first;
+    this.#number = at.last;
+    this.#bytes = at.bytes;
   }
 
   /**
@@ -46,19 +49,14 @@ export class Journal {
    */
   static async open(folder: string): Promise<Journal> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const numbers = (await readdir(folder)).flatMap((name) => SEGMENT.exec(name)?.[1] ?? []).map(Number).sort((a, b) => a - b);
-    const fold = new JournalFold();
-    let goodBytes = 0;
-    for (const [i, number] of numbers.entries()) {
-      if (number !== i + 1) throw corrupt(folder, segmentName(i + 1), 'the segment is missing');
-      goodBytes = replay(await readFile(join(folder, segmentName(number))), fold, i === numbers.length - 1, folder, segmentName(number));
-    }
-    const number = Math.max(1, numbers.length);
-    const file = await open(join(folder, segmentName(number)), 'a', 0o600);
+    const { fold, first, last, goodBytes } = await readSegments(folder);
+    const file = await open(join(folder, segmentName(last)), 'a', 0o600);
     await file.truncate(goodBytes);
     await file.sync();
     await syncFolder(folder);
-    return new Journal(folder, fold, file, number, goodBytes);
+    const journal = new Journal(folder, fold, file, { first, last, bytes: goodBytes });
+    await journal.#removeBefore(first);
+    return journal;
   }
 
   /**
@@ -66,11 +64,7 @@ export class Journal {
    * @throws JournalError JournalCorrupt
    */
   static async read(folder: string): Promise<JournalFold> {
-    const names = await readdir(folder).catch(() => []);
-    const segments = names.filter((name) => SEGMENT.test(name)).sort();
-    const fold = new JournalFold();
-    for (const [i, name] of segments.entries()) replay(await readFile(join(folder, name)), fold, i === segments.length - 1, folder, name);
-    return fold;
+    return (await readSegments(folder)).fold;
   }
 
   /** Writes entries, and counts them once they are on disk. @throws JournalError JournalWriteFailed; then nothing more is written. */
@@ -104,6 +98,23 @@ export class Journal {
     this.#file = next;
     this.#number += 1;
     this.#bytes = 0;
+    if (this.#number - this.#first >= limits.journalSegments) await this.#summarise();
+  }
+
+  /** Begins the new segment with what all before it said, and removes them once that is on disk. */
+  async #summarise(): Promise<void> {
+    const text = `${canonicalText(this.fold.summary())}\n`;
+    await this.#file.appendFile(text);
+    await this.#file.sync();
+    this.#bytes = Buffer.byteLength(text);
+    this.#first = this.#number;
+    await this.#removeBefore(this.#first);
+  }
+
+  /** Oldest first, so that a crash leaves no gap. */
+  async #removeBefore(first: number): Promise<void> {
+    for (const number of (await segmentsIn(this.#folder)).filter((n) => n < first)) await rm(join(this.#folder, segmentName(number)), { force: true });
+    await syncFolder(this.#folder);
   }
 
   /**
@@ -125,6 +136,44 @@ export class Journal {
   }
 }
 
+async function segmentsIn(folder: string): Promise<readonly number[]> {
+  const names = await readdir(folder).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return [];
+    throw cause;
+  });
+  return names.flatMap((name) => SEGMENT.exec(name)?.[1] ?? []).map(Number).sort((a, b) => a - b);
+}
+
+type Segments = { readonly fold: JournalFold; readonly first: number; readonly last: number; readonly goodBytes: number };
+
+/** Reads from the newest summary on, or from the first segment. @throws JournalError JournalCorrupt */
+async function readSegments(folder: string): Promise<Segments> {
+  const numbers = await segmentsIn(folder);
+  const last = Math.max(1, numbers.at(-1) ?? 1);
+  let contents: { readonly number: number; readonly bytes: Buffer }[] = [];
+  let first = 1;
+  for (const number of numbers.toReversed()) {
+    const bytes = await readFile(join(folder, segmentName(number)));
+    contents = [{ number, bytes }, ...contents];
+    if (!beginsWithSummary(bytes)) continue;
+    first = number;
+    break;
+  }
+  const fold = new JournalFold();
+  let goodBytes = 0;
+  for (const [i, { number, bytes }] of contents.entries()) {
+    if (number !== first + i) throw corrupt(folder, segmentName(first + i), 'the segment is missing');
+    goodBytes = replay(bytes, fold, number === last, folder, segmentName(number));
+  }
+  return { fold, first, last, goodBytes };
+}
+
+/** A line that a crash tore is none: then the segments before it are still there. */
+function beginsWithSummary(bytes: Buffer): boolean {
+  const end = bytes.indexOf(0x0a);
+  return end !== -1 && parseLine(bytes.toString('utf8', 0, end))?.type === 'summary';
+}
+
 /** @returns the length of what could be read. */
 function replay(bytes: Buffer, fold: JournalFold, isLast: boolean, folder: string, name: string): number {
   let start = 0;
@@ -140,7 +189,7 @@ function replay(bytes: Buffer, fold: JournalFold, isLast: boolean, folder: strin
   return start;
 }
 
-const TYPES: ReadonlySet<unknown> = new Set<JournalEntry['type']>(['genesis', 'protected-change', 'intent', 'receipt']);
+const TYPES: ReadonlySet<unknown> = new Set<JournalEntry['type']>(['genesis', 'protected-change', 'intent', 'receipt', 'summary']);
 
 /** The file is our own and 0600: the shape of a line that parses and names its type is not checked further. */
 function parseLine(line: string): JournalEntry | null {

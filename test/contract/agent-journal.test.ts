@@ -1,4 +1,4 @@
-import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -90,6 +90,59 @@ describe('the journal', () => {
     expect(fold.stateFor(null).generations.get(key)?.generation).toBe(1);
     await writeFile(join(folder, '00000004.jsonl'), '');
     await expect(Journal.open(folder)).rejects.toMatchObject({ code: 'JournalCorrupt' });
+  });
+
+  describe('that has filled its segments', () => {
+    const filler = (n: number): JournalEntry => ({ ...receipt(`filler ${n}`), envelope: Buffer.alloc(limits.journalSegmentBytes, n).toString('base64') } as JournalEntry);
+    /** Fills segments after 5 generations, of which the last was cut. */
+    const full = async (segments: number): Promise<string> => {
+      const folder = await scratch.folder();
+      const journal = await openJournal(folder);
+      await journal.pinGenesis(logId);
+      await journal.append({ type: 'protected-change', seq: 3, digest: digestOfBytes('change') });
+      for (let n = 1; n <= 5; n++) await journal.append({ ...intent(`o${n}`, n), runs: digestOfBytes(`runs ${n}`) }, ...(n === 5 ? [] : [receipt(`o${n}`)]));
+      for (let n = 0; n < segments; n++) await journal.append(filler(n));
+      await journal.append(receipt('the last'));
+      await journal.close();
+      return folder;
+    };
+    const said = (fold: Journal['fold']) => ({ ...fold.stateFor(null), cut: fold.stateFor(digestOfBytes('o5')).generations, slots: fold.slots(), open: fold.interrupted(), receipt: Buffer.from(fold.receiptOf(digestOfBytes('o4')) ?? []).toString() });
+
+    it('says the same in one line, and drops what that line says', async () => {
+      const [few, many] = [await full(1), await full(limits.journalSegments + 3)];
+      expect((await readdir(many)).length).toBeLessThanOrEqual(limits.journalSegments);
+      const [one, other] = [await openJournal(few), await openJournal(many)];
+      expect(said(other.fold)).toEqual(said(one.fold));
+      expect(other.fold.stateFor(null).generations.get(key)?.generation).toBe(5);
+      expect(said(await Journal.read(many))).toEqual(said(one.fold));
+    });
+
+    it('reads the segments before a line that a crash tore, and writes it again', async () => {
+      const folder = await full(limits.journalSegments - 1);
+      const whole = await openJournal(folder);
+      const expected = said(whole.fold);
+      await whole.close();
+      const next = join(folder, `0000000${limits.journalSegments + 1}.jsonl`);
+      await writeFile(next, '{"type":"summ');
+      const torn = await openJournal(folder);
+      expect(said(torn.fold)).toEqual(expected);
+      await torn.append(receipt('more'));
+      await torn.close();
+      expect(said((await openJournal(folder)).fold)).toEqual(expected);
+    });
+
+    it('refuses to start without a segment that no line stands for', async () => {
+      const folder = await full(1);
+      await rm(join(folder, '00000001.jsonl'));
+      await expect(Journal.open(folder)).rejects.toMatchObject({ code: 'JournalCorrupt' });
+    });
+  });
+
+  it('answers from the newest receipts, and forgets what came long before', async () => {
+    const journal = await openJournal(await scratch.folder());
+    await journal.append(...Array.from({ length: limits.journalReceipts + 2 }, (_, n) => receipt(`r${n}`)));
+    expect(journal.fold.receiptOf(digestOfBytes('r1'))).toBeNull();
+    expect(journal.fold.receiptOf(digestOfBytes('r2'))).not.toBeNull();
   });
 
   it('pins one genesis for its life', async () => {

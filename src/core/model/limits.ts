@@ -136,6 +136,10 @@ export const limits = {
   secretBytes: 64 * 1024,
   /** One segment file of an agent's journal. */
   journalSegmentBytes: 8 * 1024 * 1024,
+  /** Segments that it is kept in; then one line says what all of them said. */
+  journalSegments: 4,
+  /** Newest receipts from which it answers a repeated order. */
+  journalReceipts: 1_000,
   /** Lines in one progress message, and characters in one line. */
   progressLines: 200,
   progressLineChars: 2_000,
