@@ -69,9 +69,9 @@ export function checkTrailers(commits: readonly ChangeCommit[], state: LogState)
   });
 }
 
-/** Whether a range touches protected documents at all. */
-export function touchesProtected(keys: Iterable<DocumentKey>): boolean {
-  return [...keys].some((key) => KINDS.includes(kindOf(key)) && isProtected(kindOf(key)));
+/** Those that come into force by a quorum of their own (T15). */
+export function protectedAmong(keys: Iterable<DocumentKey>): readonly DocumentKey[] {
+  return [...keys].filter((key) => KINDS.includes(kindOf(key)) && isProtected(kindOf(key)));
 }
 
 function kindOf(key: DocumentKey): Kind {

@@ -1,4 +1,5 @@
-import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Finding } from '../../src/cli/finding.ts';
@@ -8,16 +9,26 @@ import { cloneFor, json, putImage, type Clone } from './cli-fixture.ts';
 
 let world: World;
 let bob: Clone;
+let keys: string;
 let stranger: SshKey;
+let expired: SshKey;
+let bot: SshKey;
 beforeAll(async () => {
-  world = await World.create();
-  stranger = await createSshKey(join(world.folder, 'keys'), 'stranger');
+  keys = await mkdtemp(join(tmpdir(), 'stella-check-'));
+  [stranger, expired, bot] = await Promise.all(['stranger', 'expired', 'bot'].map((name) => createSshKey(keys, name))) as [SshKey, SshKey, SshKey];
+  world = await World.create({ documents: [
+    doc('Principal', 'erin', { type: 'person', keys: [{ key: expired.publicKey, status: 'active', notAfter: '2026-11-10T00:00:00Z' }], roles: [{ role: 'dev' }] }),
+    doc('Principal', 'bot', { type: 'service', keys: [{ key: bot.publicKey, status: 'active' }] }),
+  ] });
   await putImage(world, 'shop/api', '1.0', 'one');
   await world.commit([doc('Release', 'shop/1.0', { components: { api: { tag: '1.0' } } }), doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
   await world.settle();
   bob = await cloneFor(world, world.people.bob);
 }, 60_000);
-afterAll(() => world.close());
+afterAll(async () => {
+  await world.close();
+  await rm(keys, { recursive: true, force: true });
+});
 
 type Checked = { readonly ok: boolean; readonly commits: number; readonly findings: readonly Finding[]; readonly code: number };
 type Change = { readonly files: Readonly<Record<string, string>>; readonly key?: SshKey | null; readonly message?: string };
@@ -68,6 +79,14 @@ describe('stella check', () => {
     expect([...codes(await check('stranger'))].sort()).toEqual(['KeyUnknown', 'RequesterUnknown']);
     await branch('elsewhere', { files: { 'notes.txt': 'by a stranger' }, key: stranger });
     expect(await check('elsewhere')).toMatchObject({ code: 0, findings: [] });
+  });
+
+  it('knows a key that has expired, and one of a service', async () => {
+    await branch('expired', { files: { 'promotions/prod/shop.yaml': prod }, key: expired });
+    const checked = await check('expired');
+    expect(checked.findings.find((f) => f.code === 'KeyExpired')).toMatchObject({ severity: 'refused', commit: await bob.git('rev-parse', 'expired') });
+    await branch('bot', { files: { 'promotions/prod/shop.yaml': prod }, key: bot });
+    expect([...codes(await check('bot'))].sort()).toEqual(['NotAPerson', 'RequesterUnknown']);
   });
 
   it('knows a header that makes a signature worthless', async () => {

@@ -79,6 +79,13 @@ describe.each(LATER)('a run whose Promotion %s', (_what, change) => {
     expect(run()).toMatchObject({ fallen: true });
   });
 
+  it('is stopped by the withdrawal of its approval, and by nobody else\'s', async () => {
+    await log.approve('carol', { action: 'withdraw', digest: opened.promotionDigest });
+    expect(run()).toMatchObject({ fallen: false });
+    await log.approve('bob', { action: 'withdraw', digest: opened.promotionDigest });
+    expect(run()).toMatchObject({ fallen: true });
+  });
+
   it('is stopped when the key behind its approval is compromised', async () => {
     const bob = inForceOf(log.state, 'Principal', 'bob') as DocumentOf<'Principal'>;
     await put({ ...bob, spec: { ...bob.spec, keys: bob.spec.keys.map((key) => ({ ...key, status: 'compromised', since: log.now.toISOString() })) } }, 'carol');

@@ -11,6 +11,7 @@ import { promotionSpec, promotionText, promotionView, type Answer, type Promotio
 import { reviewQuestion } from '../approve-review.ts';
 import { rewriteQuestion } from '../approve-rewrite.ts';
 import { EVIDENCE_OPTIONS, KEY_OPTION, LAYOUT_OPTION, REF_OPTION, commitText, seenCommit, type CloneParts, type Evidence, type LoadedDeclarations, type PersonalKey, type Repository } from '../clone.ts';
+import { protectedAmong } from '../check-commits.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, textOptions, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { aboutText, DecidedPlans, earlierChanges, saidBy, sinceApproval, sinceText, standingChanges, standingFor, stands, withdrawalSpec, withdrawalsOf, type SinceApproval } from '../earlier-approval.ts';
 import { bareChanges, pendingIn } from '../pending.ts';
@@ -178,6 +179,8 @@ async function promotionQuestion(desk: Desk, loaded: LoadedDeclarations, name: s
   const view = promotionView(world, one, tags);
   const answer = { ...answerTo(desk, world, view), ...exceptedBy(desk) };
   const warnings = warningsAbout(view, answer, principal);
+  const others = protectedAmong(loaded.changedKeys);
+  if (others.length > 0) warnings.push(`note: this branch changes ${others.slice(0, 5).join(', ')}${others.length > 5 ? ' and more' : ''} as well, which is not in force and not in what you approve here; if it is to change what runs, it comes into force first: stella approve --pending`);
   const since = flagOption(context.values, 'refresh') ? refreshed(desk, { world, one, view }) : null;
   if (since === 'unknown') warnings.push('note: the log does not hold what you approved before, so all of it is shown');
   const isShort = since !== null && since !== 'unknown';
