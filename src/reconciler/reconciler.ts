@@ -190,7 +190,7 @@ export class Reconciler {
     const batch = writer.begin({ commit: tip, at: this.#parts.now() });
     const pass = this.#passOf(writer, batch, loaded, { tip, frozen });
     const { again, changeCommits } = await this.#runSteps(pass, branches, stops);
-    const missing = frozen === null ? null : await acceptRewrite(pass, frozen);
+    const missing = frozen === null ? null : await acceptRewrite(pass, reader, frozen);
     await this.#publish(writer, batch);
     // What was not pushed was not observed: its time would not be that of the record.
     this.#changeCommits = changeCommits;
@@ -209,7 +209,7 @@ export class Reconciler {
     const batch = writer.begin({ commit: rewound.rewrite.from, at: this.#parts.now() });
     this.#strangers += observeApprovals({ batch }, branches.flatMap((b) => b.documents));
     const frozen = { ...rewound, reach: await reachOf(this.#parts, writer.state, null, rewound.rewrite) };
-    const missing = await acceptRewrite({ batch, artifacts: this.#artifacts, evidenceTip: writer.tip }, frozen);
+    const missing = await acceptRewrite({ batch, artifacts: this.#artifacts, evidenceTip: writer.tip }, this.#parts.reader, frozen);
     await this.#publish(writer, batch);
     return missing === null ? null : rewoundMessage(frozen, missing);
   }
@@ -373,13 +373,13 @@ export class Reconciler {
     const isFirst = this.#loaded === null || isRewritten || (this.#wasRewound && rewound === null);
     this.#wasRewound = rewound !== null;
     const loaded = await this.#declarations.load(tip);
-    // T16: two roots of one version: somebody is shown another root than others, or is meant to be. Nothing goes on until one is withdrawn.
-    const equivocation = equivocationAt(loaded.state, writer.state);
-    if (equivocation !== null) throw new Stalled('RootEquivocation', equivocation);
     if (isFirst) this.#agenda.addEverything(loaded.state, writer.state);
     if (this.#loaded !== null) this.#agenda.addLoaded(loaded);
     this.#mirror?.touchReleases(loaded.changedKeys.filter((key) => key.startsWith('Release/')).map((key) => key.slice('Release/'.length)));
     this.#loaded = loaded;
+    // T16: two roots of one version: somebody is shown another root than others, or is meant to be. Nothing goes on until one is withdrawn; what changed stays on the agenda.
+    const equivocation = equivocationAt(loaded.state, writer.state);
+    if (equivocation !== null) throw new Stalled('RootEquivocation', equivocation);
     return loaded;
   }
 

@@ -169,6 +169,23 @@ describe('a change of the trust root', () => {
   });
 });
 
+it('what was asked for while two roots of one version were shown is decided once one is withdrawn', async () => {
+  const { world } = stage;
+  const root = rootOf(await world.state());
+  world.registry.put('shop/api:0.9', 'image 0.9');
+  await world.commit([releaseOf('0.9')], { by: keys.alice });
+  await stage.settle();
+  const other = { ...root, spec: { ...root.spec, threshold: root.spec.threshold === 1 ? 2 : 1 } };
+  await world.commit([other, await world.promotion('dev', '0.9', { by: keys.alice })], { by: keys.alice });
+  const report = await world.pass();
+  expect(report).toMatchObject({ ok: false, records: 0, fault: { code: 'RootEquivocation' } });
+  for (const digest of [documentDigest(root), documentDigest(other)]) expect(report.fault?.message).toContain(digest);
+  expect(stage.executed('dev', '0.9')).toEqual([]);
+  await world.commit([root], { by: keys.alice });
+  await stage.settle();
+  expect(await stage.verdict('dev', '0.9')).toMatchObject({ accepted: true });
+});
+
 describe('a root that was tightened', () => {
   it('counts the keys that it took away no longer', async () => {
     expect((await propose(await nextRoot({ keys: [rootKey(keys.alice), rootKey(keys.bob)], threshold: 2 }), [keys.alice, keys.bob])).accepted).toBe(true);
