@@ -2,8 +2,8 @@ import type { Decoder } from './decoder.ts';
 import { approvalDocument } from './documents.ts';
 import { bundle, canonicalJson, envelope, receipt } from './evidence.ts';
 import { openPgpCertificate, openPgpSignature } from './openpgp.ts';
-import { orderProof } from './orders.ts';
+import { orderProof, rootChain } from './orders.ts';
 import { commit, sshKey, sshSignature } from './signatures.ts';
 
 /** Everything that reads bytes from outside. */
-export const decoders: readonly Decoder[] = [commit, sshKey, sshSignature, openPgpSignature, openPgpCertificate, approvalDocument, canonicalJson, envelope, receipt, bundle, orderProof];
+export const decoders: readonly Decoder[] = [commit, sshKey, sshSignature, openPgpSignature, openPgpCertificate, approvalDocument, canonicalJson, envelope, receipt, bundle, orderProof, rootChain];

@@ -2,6 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeBundle, encodeBundle, type OrderBundle } from '../../src/core/order/bundle.ts';
+import { digestOf } from '../../src/core/model/digest.ts';
+import { encodeRootChain, proveRoot, type RootChain } from '../../src/core/order/root-chain.ts';
 import { proveOrder, type AgentMemory } from '../../src/core/order/prove-order.ts';
 import { buildBundle } from '../../src/reconciler/build-bundle.ts';
 import { LogFixture } from '../fakes/log-fixture.ts';
@@ -54,3 +56,30 @@ function layersOf(bytes: Uint8Array): readonly Layer[] {
     ...[...whole.artifacts].map(([digest, artifact]) => layer(artifact, (changed) => ({ artifacts: new Map([...whole.artifacts, [digest, changed]]) }))),
   ];
 }
+
+/** The chain of trust roots that an agent gets before it enrols. Whatever is changed, the root that is proven is the one in force. */
+export const rootChain: Decoder = {
+  name: 'root-chain',
+  open: async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'stella-fuzz-'));
+    const log = await LogFixture.create(folder);
+    await rm(folder, { recursive: true, force: true });
+    const changes = log.envelopes.slice(1, 2);
+    const artifacts = [...log.stored.values()];
+    const prove = (bytes: Uint8Array): ReturnType<typeof proveRoot> => proveRoot(bytes, { pin: log.pin, known: null, openPgp });
+    const layer = (part: Uint8Array, chain: (changed: Uint8Array) => RootChain): Layer => ({ bytes: part, wrap: (changed) => encodeRootChain(chain(changed)) });
+    const layers = [
+      ...changes.map((change, i) => layer(change, (changed) => ({ changes: changes.with(i, changed), artifacts }))),
+      ...artifacts.map((artifact, i) => layer(artifact, (changed) => ({ changes, artifacts: artifacts.with(i, changed) }))),
+    ];
+    return {
+      samples: [{ bytes: encodeRootChain({ changes, artifacts }), layers }], words: ['"', ',', '[', ']', '{', '}', 'null', '""', 'AAAA', '"changes":[]', '"artifacts":[]'],
+      read: (input) => {
+        const outcome = prove(input);
+        if (!outcome.ok) return outcome.code;
+        if (digestOf(outcome.root as never) !== log.pin) throw new Error('proved a root that nobody pinned');
+        return 'Same';
+      },
+    };
+  },
+};

@@ -7,7 +7,7 @@ import { requireComponent } from '../fakes/components.ts';
 import { createSshKey, createTemporaryFolder, type SshKey } from '../fakes/git-repository.ts';
 import { doc } from '../fakes/world.ts';
 import { attack, survives, type Verdict } from './attack.ts';
-import { personOf, Stage } from './attacks-fixture.ts';
+import { personOf, releaseOf, Stage } from './attacks-fixture.ts';
 import { Desk, putInForce, targetOf } from './promotion-desk.ts';
 
 /** Approvals that must not count. prod takes one sre, stage takes two. */
@@ -153,6 +153,7 @@ describe('an approval replayed', () => {
   attack('approval replayed to another log', { rules: ['T22', 'T13'], expects: 'OtherDigest', twin: here, attempt: replayed(async (desk) => ({ digest: await desk.digestWith({ logId: digestOfBytes('fork') }) })) });
   attack('approval that says another environment than its digest', { rules: ['T22'], expects: 'ApprovalsMissing', twin: here, attempt: replayed(() => ({ environment: 'dev' })) });
   attack('approval that says another application than its digest', { rules: ['T22'], expects: 'ApprovalsMissing', twin: here, attempt: replayed((desk) => ({ application: 'other', digest: desk.stage.digest('prod') })) });
+  attack('approval of another type over the digest of a promotion', { rules: ['T22'], expects: 'ApprovalsMissing', twin: here, attempt: replayed(() => ({ type: 'change' })) });
   attack('approval replayed after a rollback to the same content', {
     rules: ['T22'], expects: 'ApprovalsMissing',
     attempt: () => returned(async (desk, approval) => ({ ...approval, metadata: { name: `again-${desk.release}` } })),
@@ -235,6 +236,7 @@ describe('after the approval', () => {
     rules: ['T14', 'T15'], expects: 'OtherDigest', ...edited((desk) => commit([configuration({ override: 'shop/run.sh' })], { 'shop/run.sh': `#!/bin/sh\necho ${desk.release}\n` })),
   });
   attack('compose file edited after approval', { rules: ['T14', 'T15'], expects: 'OtherDigest', attempt: () => composed(false), twin: () => composed(true) });
+  attack('release edited after approval', { rules: ['T22'], expects: 'ReleaseChanged', attempt: () => rereleased(true), twin: () => rereleased(false) });
   attack('target edited after approval', {
     rules: ['T14', 'T17'], expects: 'OtherDigest', ...edited((desk) => putInForce(stage, targetOf('prod-1', 'prod', `/srv/${desk.release}`) as unknown as AnyDocument)),
   });
@@ -254,6 +256,20 @@ describe('after the approval', () => {
     }),
   });
 });
+
+/** Approved, and handed in when the Release of that name asks for another image, or for the same with another word to its readers. Accepted: what it says now is what runs. */
+async function rereleased(otherImage: boolean): Promise<Verdict> {
+  const desk = await asked();
+  const approval = await desk.approval(stage.world.people.bob);
+  const image = stage.world.registry.put(`shop/api:evil-${desk.release}`, `evil ${desk.release}`);
+  const edited = otherImage ? releaseOf(desk.release, `evil-${desk.release}`) : doc('Release', `shop/${desk.release}`, { components: { api: { tag: desk.release } }, displayName: 'Spring' });
+  await stage.world.commit([edited], { by: stage.world.people.alice });
+  await stage.settle();
+  const codes = await stage.reasons();
+  const found = await desk.hand(approval);
+  const isEvil = (await stage.world.state()).locks.get(`shop/${desk.release}`)?.lock.components[0]?.digest === image;
+  return otherImage ? { accepted: isEvil, codes, executed: isEvil ? found.executed : [] } : found;
+}
 
 const COMPOSE = (command: string): string => `services:\n  web:\n    image: shop/web\n    command: ${command}\n`;
 

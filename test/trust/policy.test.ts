@@ -94,6 +94,10 @@ describe('an approval of a change', () => {
     attempt: async () => propose(again2(await inForce(component('shop/one'))), by(() => keys['dave-1'], () => keys['dave-2'])),
     twin: async () => propose(again2(await inForce(component('shop/one'))), by(() => keys['dave-1'], alice)),
   });
+  attack('approval whose list of changes is not the one that its digest is of', {
+    rules: ['T15'], expects: 'ChangePending', twin: proposed(by(alice)),
+    attempt: proposed(async (c) => [(await stage.changeApproval(alice(), c, { digest: changeDigest(stage.world.pin, c), changes: await stage.change('Workflow', 'harmless', fresh()) })) as never]),
+  });
   attack('approval of a change replayed after deletion and recreation', { rules: ['T15', 'T22'], expects: 'ChangePending', attempt: () => phoenix(false), twin: () => phoenix(true) });
   attack('own change approved by its proposer where proposers do not count', {
     rules: ['T15'], expects: 'ChangeRefused',
