@@ -1,6 +1,7 @@
-import type { CommitId } from '../core/model/commit-id.ts';
+import { parseCanonicalJson } from '../core/model/canonical-json.ts';
+import { isObjectId, type CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
-import type { DocumentKey, Rewrite } from '../core/model/documents.ts';
+import type { AnyDocument, DocumentKey, Rewrite } from '../core/model/documents.ts';
 import { splitPair } from '../core/model/names.ts';
 import { rewriteDigest } from '../core/model/preimages.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
@@ -11,6 +12,7 @@ import { acceptanceOf } from '../core/trust/rewrite.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import { GitError, type GitReader } from '../ports/git-reader.ts';
 import { parseChanges } from './declarations.ts';
+import type { LogBatch } from './log-batch.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
 
 /** The target branch left its history, and nobody accepted that yet. */
@@ -65,13 +67,34 @@ export async function reachOf(world: { readonly reader: GitReader; readonly pars
   }
 }
 
-/** Records that a quorum accepted the rewrite, if one did. @returns what is missing, or null: the next pass follows the branch */
-export async function acceptRewrite(pass: Pick<Pass, 'batch' | 'artifacts' | 'evidenceTip'>, { rewrite, digest }: Rewound): Promise<string | null> {
+/**
+ * Records that a quorum accepted the rewrite, if one did. Where the branch has grown since, the one that was accepted counts: what descends
+ * from it was not rewritten, and pushing on must not void what people signed.
+ * @returns what is missing, or null: the next pass follows the branch
+ */
+export async function acceptRewrite(pass: Pick<Pass, 'batch' | 'artifacts' | 'evidenceTip'>, reader: GitReader, { rewrite, digest }: Rewound): Promise<string | null> {
   const { batch } = pass;
-  await holdArtifacts(pass, batch.state.rewriteApprovals.get(digest) ?? []);
-  const { approvals, missing } = acceptanceOf(batch.state, rewrite, batch.asOf, batch.sources);
-  if (missing === null) batch.add({ type: 'anchor', predicate: { basis: 'rewrite', rewrite, digest, approvals } });
+  await holdArtifacts(pass, [...batch.state.rewriteApprovals.values()].flat());
+  const { missing } = acceptanceOf(batch.state, rewrite, batch.asOf, batch.sources);
+  const earlier = missing === null ? [] : rewritesNamed(batch).filter(({ ref, from }) => ref === rewrite.ref && from === rewrite.from);
+  for (const one of missing === null ? [rewrite] : earlier) {
+    const { approvals, missing: why } = acceptanceOf(batch.state, one, batch.asOf, batch.sources);
+    if (why !== null || (one !== rewrite && !(await isHere(reader, one.to) && (await descends(reader, one.to, rewrite.to))))) continue;
+    batch.add({ type: 'anchor', predicate: { basis: 'rewrite', rewrite: one, digest: one === rewrite ? digest : rewriteDigest(batch.state.logId, one), approvals } });
+    return null;
+  }
   return missing;
+}
+
+/** What observed approvals say they accept; the digest decides what they do. */
+function rewritesNamed({ state, lookup }: Pick<LogBatch, 'state' | 'lookup'>): readonly Rewrite[] {
+  const named = [...state.rewriteApprovals.values()].flat().flatMap((approval) => {
+    const bytes = lookup(approval);
+    const document = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as AnyDocument | undefined);
+    const rewrite = document?.kind === 'Approval' ? document.spec.rewrite : undefined;
+    return rewrite === undefined || !isObjectId(rewrite.to) ? [] : [{ ref: rewrite.ref, from: rewrite.from, to: rewrite.to }];
+  });
+  return [...new Map(named.map((rewrite) => [rewriteDigest(state.logId, rewrite), rewrite])).values()];
 }
 
 /** Releases of applications that the rewrite does not touch; the others wait. */
