@@ -27,6 +27,20 @@ describe('enrolment', () => {
     expect(verdict.toString()).toContain('OK');
   });
 
+  it('at an IP address verifies that address, without a warning', async () => {
+    const warnings: string[] = [];
+    const note = (warning: Error & { readonly code?: string }): void => void warnings.push(warning.code ?? warning.name);
+    process.on('warning', note);
+    scratch.later(() => process.off('warning', note));
+    const server = await startServer(scratch, { serverNames: ['127.0.0.1'] });
+    const { identity } = await newAgent(scratch, server, 'anna');
+    expect(await enrol(server, identity, await server.issueToken('anna'))).toMatchObject({ ok: true });
+    const elsewhere = await startServer(scratch, { serverNames: ['localhost', '127.0.0.2'] });
+    elsewhere.inForce.set('anna', identity.publicKeyDer);
+    await expect(enrol(elsewhere, identity, await elsewhere.issueToken('anna'))).rejects.toMatchObject({ code: 'EnrolmentUnreachable' });
+    expect(warnings.filter((code) => code === 'DEP0123')).toEqual([]);
+  });
+
   it('spends a token once', async () => {
     const server = await startServer(scratch);
     const { identity } = await newAgent(scratch, server, 'anna');

@@ -3,6 +3,7 @@ import { Client, credentials, type ClientDuplexStream, type ServiceError } from 
 import { AgentMessageSchema, type AgentMessage, type HelloSchema, type ServerMessage } from '../../generated/proto/stella/agent/v1/agent_pb.ts';
 import type { AgentHello, AgentLink, AgentLinkOptions, AgentSays } from '../../ports/agent-link.ts';
 import { refusalCodeOf, type RefusalCode } from './refusal.ts';
+import { tlsTo } from './server-address.ts';
 import { channelOptions, connectMethod } from './wire.ts';
 
 type Outgoing = NonNullable<MessageInitShape<typeof AgentMessageSchema>['message']>;
@@ -86,8 +87,9 @@ class LinkLoop {
   /** One connection, from the handshake to its end. */
   async #once(): Promise<{ code: RefusalCode | null; message: string; wanted: boolean }> {
     const { privateKeyPem, certificateChainPem } = await this.#options.credentials();
-    const channel = credentials.createSsl(Buffer.from(this.#options.authorityPem), Buffer.from(privateKeyPem), Buffer.from(certificateChainPem));
-    const client = new Client(this.#options.address, channel, { ...channelOptions, 'grpc.use_local_subchannel_pool': 1 });
+    const { verify, channel } = tlsTo(this.#options.address);
+    const tls = credentials.createSsl(Buffer.from(this.#options.authorityPem), Buffer.from(privateKeyPem), Buffer.from(certificateChainPem), verify);
+    const client = new Client(this.#options.address, tls, { ...channelOptions, ...channel, 'grpc.use_local_subchannel_pool': 1 });
     const { path, requestSerialize, responseDeserialize } = connectMethod;
     const call: Call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
     try {

@@ -12,6 +12,7 @@ import { agentKeys } from '../pki/agent-keys.ts';
 import { createCertificateRequest, pemOf } from '../pki/authority.ts';
 import { authorityOfToken, certificateSha256 } from '../pki/enrolment-token.ts';
 import { refusalCodeOf, type RefusalCode } from './refusal.ts';
+import { splitAddress, tlsTo } from './server-address.ts';
 import { channelOptions, enrolmentMethods } from './wire.ts';
 
 export type EnrolOptions = {
@@ -58,7 +59,8 @@ export async function enrolAgent(options: EnrolOptions): Promise<Enrolled | { re
   const authority = await shownAuthority(options.address, timeoutMs);
   // The attacker: whoever answers at this address with a certificate of their own.
   if (certificateSha256(authority) !== expected) return { ok: false, code: 'AuthorityMismatch' };
-  const client = new Client(options.address, credentials.createSsl(Buffer.from(pemOf(authority))), channelOptions);
+  const { verify, channel } = tlsTo(options.address);
+  const client = new Client(options.address, credentials.createSsl(Buffer.from(pemOf(authority)), null, null, verify), { ...channelOptions, ...channel });
   try {
     const introduced = await call<IntroduceResponse>(client, 'introduce', create(IntroduceRequestSchema, {}), timeoutMs);
     if (!Buffer.from(introduced.authorityCertificate).equals(authority)) return { ok: false, code: 'AuthorityMismatch' };
@@ -85,14 +87,6 @@ function enrolledFrom(response: EnrolResponse, authority: Uint8Array, options: E
 
 function unreachable(address: string, cause: unknown): EnrolConnectionError {
   return new EnrolConnectionError(`cannot enrol at ${address}: check address and port of the server's enrolment listener, and that its names hold this host`, { cause });
-}
-
-/** `host:port` or `[v6]:port`. @throws RangeError for anything else. */
-function splitAddress(address: string): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address);
-  const host = match?.[1] ?? match?.[2];
-  if (host === undefined) throw new RangeError(`not host:port: ${address}`);
-  return { host, port: Number(match?.[3]) };
 }
 
 /** The certificate at the end of the chain that a server shows, DER. Nothing is trusted yet: the caller compares its digest. */
