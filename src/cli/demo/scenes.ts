@@ -23,12 +23,17 @@ async function ask(stage: Stage, person: Person, release: string, environment: s
 }
 
 async function approve(stage: Stage, person: Person): Promise<string> {
+  return (await sign(stage, person)).digest;
+}
+
+/** @param options such as `--no-push`, which leaves the approval on a local branch */
+async function sign(stage: Stage, person: Person, ...options: readonly string[]): Promise<{ readonly digest: string; readonly branch: string }> {
   await stage.git(person, 'fetch', '-q', '--prune', 'origin');
-  const result = await stage.stella(person, 'approve', 'prod/shop', '--yes', '-o', 'json');
+  const result = await stage.stella(person, 'approve', 'prod/shop', '--yes', '-o', 'json', ...options);
   must(result.exitCode === 0, `stella approve says: ${result.stderr}${result.stdout}`);
-  const { digest } = JSON.parse(result.stdout) as { digest?: string };
-  must(digest, 'stella approve named no digest');
-  return digest;
+  const { digest, branch } = JSON.parse(result.stdout) as { digest?: string; branch?: string };
+  must(digest && branch, 'stella approve named no digest or no branch');
+  return { digest, branch };
 }
 
 async function deployed(stage: Stage, environment: string, release: string, generation?: number): Promise<void> {
@@ -152,10 +157,11 @@ async function editAfterApproval(stage: Stage, tell: Tell): Promise<void> {
   await waiting(stage, (appOf(stage, 'prod')?.lastOutcome?.seq ?? 0) + 1);
   const first = appOf(stage, 'prod')?.lastDecision?.seq ?? 0;
   await pull(stage, 'carol');
+  const { digest: stale, branch } = await sign(stage, 'carol', '--no-push');
   await change(999);
   await waiting(stage, first + 1);
   const second = appOf(stage, 'prod')?.lastDecision?.seq ?? 0;
-  const stale = await approve(stage, 'carol');
+  await stage.git('carol', 'push', '-q', 'origin', `${branch}:${branch}`);
   await waiting(stage, second + 1);
   const refused = (await explain(stage, 'bob')).find((l) => l.about === 'rejected-approval' && l.code === 'OtherDigest');
   must(refused && appOf(stage, 'prod')?.generation === 2, 'an approval of the earlier file still counts');
