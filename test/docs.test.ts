@@ -9,7 +9,10 @@ import { commands } from '../src/bin/main.ts';
 import { COMMON_OPTIONS } from '../src/cli/command.ts';
 import { parseDigest, type Digest } from '../src/core/model/digest.ts';
 import { recordPath } from '../src/core/evidence/layout.ts';
-import { appStateOf } from '../src/core/evidence/log-state.ts';
+import { documentDigest, type AnyDocument } from '../src/core/model/documents.ts';
+import { changeDigest } from '../src/core/model/preimages.ts';
+import { appStateOf, rootOf } from '../src/core/evidence/log-state.ts';
+import { changeTo } from '../src/core/trust/apply-change.ts';
 import { requireComponent } from './fakes/components.ts';
 import { registeredAttacks, RULES } from './tidy/attacks.ts';
 import { doc, World } from './fakes/world.ts';
@@ -170,6 +173,25 @@ describe('docs/verify-by-hand.md', () => {
     const size = (await world?.state())?.size ?? -1;
     for (const line of ['root: as pinned', 'Verified OK', `records: ${size} signed and chained`, 'first documents: as the root names them', '"outcome":"allow"', 'approved by bob: sha256:']) expect(printed).toContain(line);
     expect(printed).toMatch(/^artifacts: \d+ as named$/m);
+  });
+
+  it('follows the trust root where it changed', async () => {
+    const changed = await World.create();
+    const before = decision;
+    decision = await deployWithApproval(changed);
+    const state = await changed.state();
+    const { spec } = rootOf(state);
+    const next = doc('TrustRoot', 'root', { ...spec, version: 2, previous: state.inForceDigests.root, documents: null, minimums: { environments: [{ name: 'prod', people: 1 }] } }) as unknown as AnyDocument;
+    const changes = [changeTo(state, 'TrustRoot', 'root', documentDigest(next))];
+    await changed.commit([next, (await changed.approval(changed.people.alice, { type: 'change', digest: changeDigest(changed.pin, changes), changes })) as unknown as AnyDocument], { by: changed.people.alice });
+    await changed.settle();
+    await changed.commit([], { by: changed.people.alice, files: { 'notes.txt': 'one more tip' } });
+    await changed.settle();
+    const printed = await verifyByHand(await copyOf(changed));
+    await changed.close();
+    decision = before;
+    expect(printed).not.toContain('WRONG');
+    expect(printed).toContain(documentDigest(next));
   });
 
   it('finds a record that was changed', async () => {
