@@ -41,6 +41,18 @@ export function parseKeyPacket(body: Uint8Array): KeyPacketOutcome {
   return { ok: false, ...blob };
 }
 
+/**
+ * Bytes that a digest must have at least to be signed with this key: those of a number of its curve (RFC 9580 §5.2.3.3), as gpg demands. A shorter one
+ * would waste the curve's strength.
+ */
+export function leastDigestBytes(body: Uint8Array): number {
+  if (body[5] !== ALGORITHM.ecdsa) return 32;
+  const start = body[0] === 6 ? 10 : 6;
+  const { oid } = readCurvePoint(body.subarray(start));
+  const curve = Object.hasOwn(CURVES, oid) ? CURVES[oid] : undefined;
+  return curve === 'nistp256' ? 32 : curve === 'nistp384' ? 48 : 64;
+}
+
 function sshBlobOf(algorithm: number, version: 4 | 6, material: Uint8Array): Uint8Array | SignatureRefusal {
   switch (algorithm) {
     case ALGORITHM.rsa:

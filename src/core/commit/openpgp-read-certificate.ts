@@ -3,7 +3,7 @@ import { limits } from '../model/limits.ts';
 import type { OpenPgpCertificate, OpenPgpKey, OpenPgpRevocation } from '../model/openpgp-key.ts';
 import { decodeArmour } from './openpgp-armour.ts';
 import { earlierRevocation } from './openpgp-certificate.ts';
-import { parseKeyPacket, type KeyPacketFields } from './openpgp-key-packet.ts';
+import { leastDigestBytes, parseKeyPacket, type KeyPacketFields } from './openpgp-key-packet.ts';
 import { splitPackets, TAG, type OpenPgpPacket } from './openpgp-packet.ts';
 import { isStrongDigest, only, parseSignaturePacket, secondsIn, SIGNATURE_TYPE, SUBPACKET, type SignaturePacketFields, type Subpacket } from './openpgp-signature-packet.ts';
 import type { OpenPgpQuestion, OpenPgpVerifier } from './openpgp.ts';
@@ -115,7 +115,7 @@ function provenSignatures({ primary, sections }: CertificateForm, verifier: Open
   const asked = sections.flatMap((section) => section.signatures.flatMap((signature) => {
     const fields = parseSignaturePacket(signature);
     const message = fields === null ? null : messageOf(primary, section, fields);
-    if (fields === null || message === null || !mayCount(fields, primary.fields)) return [];
+    if (fields === null || message === null || !mayCount(fields, primary)) return [];
     return [{ proven: { fields, section }, question: { keyPacket: primary.body, signature, message } satisfies OpenPgpQuestion }];
   }));
   const answers = verifier.verify(asked.map(({ question }) => question));
@@ -125,11 +125,11 @@ function provenSignatures({ primary, sections }: CertificateForm, verifier: Open
 const REVOCATIONS: readonly number[] = [SIGNATURE_TYPE.keyRevocation, SIGNATURE_TYPE.subkeyRevocation, SIGNATURE_TYPE.certificationRevocation];
 
 /** T5: what binds or renews needs a strong digest and nothing critical that is not understood; a revocation needs neither. */
-function mayCount(fields: SignaturePacketFields, key: KeyPacketFields): boolean {
+function mayCount(fields: SignaturePacketFields, { body, fields: key }: Member): boolean {
   if (REVOCATIONS.includes(fields.type)) return true;
   const subpackets = [...fields.hashed, ...fields.unhashed];
   const isUnderstood = subpackets.every(({ critical, type }) => !critical || (UNDERSTOOD.has(type) && type !== SUBPACKET.notation));
-  return isStrongDigest(fields.hashAlgorithm) && fields.version === key.version && fields.keyAlgorithm === key.algorithm && isUnderstood;
+  return isStrongDigest(fields.hashAlgorithm, leastDigestBytes(body)) && fields.version === key.version && fields.keyAlgorithm === key.algorithm && isUnderstood;
 }
 
 const newest = (signatures: readonly Proven[]): Proven | undefined => signatures.reduce<Proven | undefined>((best, s) => (best === undefined || s.fields.createdAt > best.fields.createdAt ? s : best), undefined);
@@ -165,7 +165,7 @@ function describeSubkey(primary: Member, subkey: Member, proven: readonly Proven
 function isBackSigned(primary: Member, subkey: Member, binding: Proven, verifier: OpenPgpVerifier): boolean {
   const signature = only([...binding.fields.hashed, ...binding.fields.unhashed], SUBPACKET.embeddedSignature)?.body;
   const fields = signature === undefined ? null : parseSignaturePacket(signature);
-  if (signature === undefined || fields?.type !== SIGNATURE_TYPE.keyBinding || !mayCount(fields, subkey.fields)) return false;
+  if (signature === undefined || fields?.type !== SIGNATURE_TYPE.keyBinding || !mayCount(fields, subkey)) return false;
   const message = concatBytes([framedKey(primary.body, fields.version), framedKey(subkey.body, fields.version)]);
   return verifier.verify([{ keyPacket: subkey.body, signature, message }])[0] === true;
 }

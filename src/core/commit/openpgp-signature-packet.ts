@@ -31,12 +31,12 @@ export const SUBPACKET = {
   issuerFingerprint: 33,
 } as const;
 
-/** SHA-256, SHA-384, SHA-512, SHA3-256, SHA3-512 (RFC 9580 §9.5), and the length of the salt that version 6 puts before. */
-const SALT_BYTES: Readonly<Record<number, number>> = { 8: 16, 9: 24, 10: 32, 12: 16, 14: 32 };
+/** Bytes of SHA-256, SHA-384, SHA-512, SHA3-256 and SHA3-512 (RFC 9580 §9.5). The salt that version 6 puts before is half as long. */
+const DIGEST_BYTES: Readonly<Record<number, number>> = { 8: 32, 9: 48, 10: 64, 12: 32, 14: 64 };
 
-/** T5: no MD5, SHA-1, RIPEMD, and nothing shorter than SHA-256. */
-export function isStrongDigest(hashAlgorithm: number): boolean {
-  return Object.hasOwn(SALT_BYTES, hashAlgorithm);
+/** T5: no MD5, SHA-1, RIPEMD, and nothing shorter than SHA-256, or than the key demands. @param least `leastDigestBytes` of the key */
+export function isStrongDigest(hashAlgorithm: number, least = 32): boolean {
+  return Object.hasOwn(DIGEST_BYTES, hashAlgorithm) && (DIGEST_BYTES[hashAlgorithm] ?? 0) >= least;
 }
 
 /** Reads the body of a signature packet; null when its fields do not add up. Source: RFC 9580 §5.2.3. */
@@ -51,7 +51,7 @@ export function parseSignaturePacket(body: Uint8Array): SignaturePacketFields | 
   const seconds = time?.body.length === 4 ? numberAt(time.body, 0, 4) : null;
   // Behind the areas: two octets of the digest, in version 6 the salt, then at least one number.
   const digestEnd = unhashed.end + 2;
-  const saltFits = version === 4 || !isStrongDigest(hashAlgorithm) || body[digestEnd] === SALT_BYTES[hashAlgorithm];
+  const saltFits = version === 4 || !isStrongDigest(hashAlgorithm) || body[digestEnd] === (DIGEST_BYTES[hashAlgorithm] ?? 0) / 2;
   const numbers = digestEnd + (version === 4 ? 0 : 1 + (body[digestEnd] ?? 0));
   if (seconds === null || !saltFits || !numbersFit(keyAlgorithm, body.subarray(numbers))) return null;
   return { version, type, keyAlgorithm, hashAlgorithm, hashed: hashed.subpackets, unhashed: unhashed.subpackets, createdAt: seconds * 1000 };

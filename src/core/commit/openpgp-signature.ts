@@ -2,6 +2,7 @@ import { limits } from '../model/limits.ts';
 import type { OpenPgpKey } from '../model/openpgp-key.ts';
 import { decodeArmour } from './openpgp-armour.ts';
 import type { OpenPgpKeys, OpenPgpQuestion } from './openpgp.ts';
+import { leastDigestBytes } from './openpgp-key-packet.ts';
 import { ALGORITHM, splitPackets, TAG } from './openpgp-packet.ts';
 import { isStrongDigest, issuerOf, parseSignaturePacket, secondsIn, SIGNATURE_TYPE, SUBPACKET, type SignaturePacketFields } from './openpgp-signature-packet.ts';
 import { refusal, type SignatureCode, type SignatureRefusal } from './signature-code.ts';
@@ -51,6 +52,7 @@ export function questionOf({ armoured, message, keys }: OpenPgpSignatureInput): 
   const key = keys.find(issuer);
   if (key === undefined) return refuse('KeyUnknown', `openpgp:${issuer}`);
   if (key.packet[5] !== fields.keyAlgorithm || key.packet[0] !== fields.version) return refuse('AlgorithmMismatch');
+  if (!isStrongDigest(fields.hashAlgorithm, leastDigestBytes(key.packet))) return refuse('DigestUnsupported', 'shorter than the numbers of the key');
   if (fields.createdAt < key.createdAt) return refuse('SignatureInvalid', 'it says that it is older than its key');
   return { ok: true, key, question: { keyPacket: key.packet, signature: packet.body, message } };
 }

@@ -46,6 +46,12 @@ describe('a detached signature', () => {
     expect(code(signed({ digest }))).toBe('DigestUnsupported');
   });
 
+  test('over a digest that is shorter than the numbers of the key\'s curve is refused, as gpg refuses it', () => {
+    const own = makePgpKey('nistp384');
+    expect(code(pgpSignatureOf(own, MESSAGE, { digest: 'sha256' }), [own])).toBe('DigestUnsupported');
+    expect(code(pgpSignatureOf(own, MESSAGE, { digest: 'sha384' }), [own])).toBe(own.fingerprint);
+  });
+
   test.each([[0x01, 'text'], [0x02, 'standalone'], [0x10, 'a certification'], [0x18, 'a binding'], [0x1f, 'a direct signature'], [0x40, 'a timestamp']])('of type %i, %s, is refused: one signature, one message', (type) => {
     expect(code(signed({ type }))).toBe('SignatureTypeUnsupported');
   });
