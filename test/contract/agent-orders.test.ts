@@ -279,7 +279,7 @@ describe('an agent process', () => {
   });
 
   it('finishes an order although its stream broke, and the waiting dispatch gets the receipt', async () => {
-    const server = await startServer(scratch, { certificateSeconds: 2 }); // the stream ends with the certificate
+    const server = await startServer(scratch, { certificateSeconds: 5 }); // the stream ends with the certificate
     const { start, driver } = await startedAgent(server);
     let streams = 0;
     let seen: Date | null = null;

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { AnyDocument, SpecOf } from '../../src/core/model/documents.ts';
+import { documentDigest, type AnyDocument, type SpecOf } from '../../src/core/model/documents.ts';
+import { changeDigest } from '../../src/core/model/preimages.ts';
+import { changeTo } from '../../src/core/trust/apply-change.ts';
 import { parseCanonicalJson } from '../../src/core/model/canonical-json.ts';
 import { explainDecision } from '../../src/core/decision/explain.ts';
 import type { DecisionInput } from '../../src/core/decision/types.ts';
@@ -10,6 +12,7 @@ import { RecordCheck } from '../../src/cli/check-records.ts';
 import { openPgp } from '../fakes/openpgp.ts';
 import { eventually, Scratch } from '../contract/agent-fixture.ts';
 import { documentOf, type LogFixture, type LogOptions, type Person } from '../fakes/log-fixture.ts';
+import { doc, World } from '../fakes/world.ts';
 import { openStage, type Stage } from './execute-runs-fixture.ts';
 
 const scratch = new Scratch();
@@ -242,5 +245,28 @@ describe('what the log says', () => {
     }
     expect(appStateOf(state, 'prod', 'shop').openRun?.operation).toBe('extend');
     expect(envelopes.length).toBe(log.envelopes.length);
+  });
+});
+
+describe('a reconciler', () => {
+  it('extends with the pass that puts a target in force, once, and finds it again after a restart', async () => {
+    const world = await World.create();
+    scratch.later(() => world.close());
+    world.registry.put('shop/api:1.0', 'one');
+    await world.commit([doc('Release', 'shop/1.0', { components: { api: { tag: '1.0' } } }), doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
+    await world.settle();
+    const later = doc('Target', 'dev-2', { type: 'directory_host', agent: 'host', environments: ['dev'], applications: ['shop'], connection: { root: '/srv/dev-2' } }) as unknown as AnyDocument;
+    const changes = [changeTo(await world.state(), 'Target', 'dev-2', documentDigest(later))];
+    await world.commit([later, await world.approval(world.people.bob, { type: 'change', digest: changeDigest(world.pin, changes), changes }) as unknown as AnyDocument]);
+    await world.settle();
+    expect(world.executor.executed.map(({ environment, generation, release }) => [environment, generation, release])).toEqual([['dev', 1, '1.0'], ['dev', 1, '1.0']]);
+    const before = appStateOf(await world.state(), 'dev', 'shop');
+    expect(before).toMatchObject({ generation: 1, clean: true, lastDecision: { operation: 'extend', outcome: 'allow' } });
+    expect(before.standing?.targets.map((t) => [t.target, t.succeeded])).toEqual([['dev-1', true], ['dev-2', true]]);
+    const evidence = await world.repository.tip('stella/evidence');
+    await world.restart();
+    await world.settle();
+    expect(await world.repository.tip('stella/evidence')).toBe(evidence);
+    expect(appStateOf(await world.state(), 'dev', 'shop')).toEqual(before);
   });
 });
