@@ -38,7 +38,7 @@ const RULES: readonly SpecOf['Environment'][] = [
   { order: 1 },
 ];
 
-type Signed = { readonly document: DocumentOf<'Approval'>; readonly artifact: Digest; readonly fingerprint: string; readonly payload: Digest; readonly by: Name; readonly rule: number };
+type Signed = { readonly key: SshKey; readonly document: DocumentOf<'Approval'>; readonly artifact: Digest; readonly fingerprint: string; readonly payload: Digest; readonly by: Name; readonly rule: number };
 let folder: string;
 let keys: Readonly<Record<Name, readonly [SshKey, SshKey]>>;
 let signed: readonly Signed[];
@@ -63,7 +63,7 @@ beforeAll(async () => {
   const intent = canonicalBytes(intentPreimage({ logId, promotion: plain, releaseSpec: digestOfBytes('release') }) as unknown as JsonObject);
   const signature = async (by: SshKey) => ({ format: 'sshsig' as const, signature: await signWithSsh(by, intent, 'stella-intent') });
   const [ann, ann2, bob] = await Promise.all([signature(keys.ann[0]), signature(keys.ann[1]), signature(keys.bob[0])]);
-  promotions = new Map([['nobody', plain], ['ann', { ...plain, signatures: [ann] }], ['both', { ...plain, signatures: [ann, bob] }], ['other key', { ...plain, signatures: [ann2] }]]);
+  promotions = new Map([['nobody', plain], ['ann', { ...plain, signatures: [ann] }], ['bob', { ...plain, signatures: [bob] }], ['both', { ...plain, signatures: [ann, bob] }], ['other key', { ...plain, signatures: [ann2] }]]);
   const wanted = RULES.flatMap((_, rule) => NAMES.flatMap((by) => keys[by].flatMap((key) => (['approve', 'except', 'reject'] as const).map((say) => ({ rule, by, key, say })))));
   signed = await Promise.all(wanted.map(async ({ rule, by, key, say }) => sign(rule, by, key, say)));
 });
@@ -77,7 +77,7 @@ async function sign(rule: number, by: Name, key: SshKey, say: 'approve' | 'excep
   const full = { ...document, signatures: [{ format: 'sshsig' as const, signature: await signWithSsh(key, bytes, 'stella-approval') }] };
   const stored = canonicalBytes(full as unknown as JsonObject);
   artifacts.set(digestOfBytes(stored), stored);
-  return { document: full, artifact: digestOfBytes(stored), fingerprint: await fingerprintOf(key), payload: digestOfBytes(bytes), by, rule };
+  return { key, document: full, artifact: digestOfBytes(stored), fingerprint: await fingerprintOf(key), payload: digestOfBytes(bytes), by, rule };
 }
 
 async function fingerprintOf(key: SshKey): Promise<string> {
@@ -115,15 +115,15 @@ function materialOf(asks: string): DecisionMaterial {
 
 const arbitraryMoment = fc.integer({ min: -90, max: 90 }).map((minutes) => formatInstant(START + minutes * 60_000));
 const arbitraryRoles = fc.option(fc.array(fc.record({ role: fc.constantFrom('sre', 'stop', 'admin'), environments: fc.option(fc.constant(['prod']), { nil: undefined }) }).map(defined), { minLength: 1, maxLength: 2 }), { nil: undefined });
-const arbitraryStatus = fc.record({ status: fc.constantFrom('active', 'active', 'retired', 'superseded', 'compromised'), since: arbitraryMoment }).map(({ status, since }) => (status === 'active' ? { status } : { status, since }) as Pick<PrincipalKey, 'status' | 'since'>);
-const arbitrarySuspension = fc.option(fc.constant({ reason: 'x' }), { nil: undefined, freq: 6 });
+const arbitraryStatus = fc.record({ status: fc.constantFrom('active', 'active', 'active', 'active', 'active', 'retired', 'superseded', 'compromised'), since: arbitraryMoment }).map(({ status, since }) => (status === 'active' ? { status } : { status, since }) as Pick<PrincipalKey, 'status' | 'since'>);
+const arbitrarySuspension = fc.oneof({ weight: 7, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: fc.constant({ reason: 'x' }) });
 
 function defined<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
 }
 
 const arbitraryPrincipal = (name: Name): fc.Arbitrary<AnyDocument> =>
-  fc.record({ roles: arbitraryRoles, statuses: fc.tuple(arbitraryStatus, arbitraryStatus), suspended: arbitrarySuspension, one: fc.nat(6), until: fc.option(arbitraryMoment, { nil: undefined, freq: 3 }) }).map(({ roles, statuses, suspended, one, until }) => {
+  fc.record({ roles: arbitraryRoles, statuses: fc.tuple(arbitraryStatus, arbitraryStatus), suspended: arbitrarySuspension, one: fc.nat(6), until: fc.oneof({ weight: 9, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: arbitraryMoment }) }).map(({ roles, statuses, suspended, one, until }) => {
     const all = keys[name].map(({ publicKey }, i) => defined({ key: publicKey, ...(statuses[i] ?? { status: 'active' as const }), notAfter: until }));
     return principal(name, defined({ keys: one === 0 ? all.slice(0, 1) : all, roles, suspended }) as Partial<SpecOf['Principal']>);
   });
@@ -148,17 +148,29 @@ function arbitraryEdit(before: AnyDocument): fc.Arbitrary<AnyDocument> {
   });
 }
 
+/** What somebody would do who means to stop a person: some keys get worse, or the person is suspended. */
+function arbitraryWorsening(before: AnyDocument): fc.Arbitrary<AnyDocument> {
+  if (before.kind !== 'Principal') return arbitraryEdit(before);
+  const { spec } = before;
+  return fc.record({ statuses: fc.tuple(arbitraryStatus, arbitraryStatus), taken: fc.tuple(fc.boolean(), fc.boolean()), suspends: fc.boolean() }).map(({ statuses, taken, suspends }) => {
+    const all = spec.keys.map((one, i) => (taken[i] === true && statuses[i]?.status !== 'active' ? { ...one, ...statuses[i] } : one));
+    return { ...before, spec: { ...spec, keys: all, ...(suspends ? { suspended: { reason: 'x' } } : {}) } } as AnyDocument;
+  });
+}
+
 type Scene = { readonly rule: number; readonly asks: string; readonly documents: readonly AnyDocument[]; readonly approvals: readonly (Signed & { readonly observedAt: string })[]; readonly changed: AnyDocument; readonly asOf: string };
 
 const arbitraryScene = (): fc.Arbitrary<Scene> =>
   fc
-    .record({ rule: fc.nat(RULES.length - 1), asks: fc.constantFrom('nobody', 'ann', 'ann', 'both', 'other key'), people: fc.tuple(...NAMES.map(arbitraryPrincipal)), freezes: fc.uniqueArray(arbitraryFreeze, { maxLength: 2, selector: (f) => f.metadata.name }), asOf: arbitraryMoment })
+    .record({ rule: fc.nat(RULES.length - 1), asks: fc.constantFrom('nobody', 'ann', 'ann', 'both', 'other key'), people: fc.tuple(...NAMES.map(arbitraryPrincipal)), freezes: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 2, arbitrary: fc.uniqueArray(arbitraryFreeze, { maxLength: 2, selector: (f) => f.metadata.name }) }), asOf: arbitraryMoment })
     .chain(({ rule, asks, people, freezes, asOf }) => {
       const documents = [...fixed(rule), ...people, ...freezes];
       const own = signed.filter((s) => s.rule === rule);
-      const said = fc.subarray([...own], { maxLength: 6 }).chain((some) => fc.tuple(...some.map((s) => arbitraryMoment.map((observedAt) => ({ ...s, observedAt })))));
+      // Mostly one voice of each person: yes from some, no from others, so that taking one voice away matters.
+      const voices = fc.tuple(...NAMES.map((name) => fc.subarray(own.filter(({ by }) => by === name), { maxLength: 1 }))).map((lists) => lists.flat());
+      const said = fc.oneof({ weight: 3, arbitrary: voices }, { weight: 1, arbitrary: fc.subarray([...own], { maxLength: 6 }) }).chain((some) => fc.tuple(...some.map((s) => arbitraryMoment.map((observedAt) => ({ ...s, observedAt })))));
       const agent = documents.find(({ kind }) => kind === 'Agent');
-      const edit = fc.constantFrom(...people, ...people, ...freezes, ...(agent === undefined ? [] : [agent, agent])).chain(arbitraryEdit);
+      const edit = fc.constantFrom(...people, ...people, ...freezes, ...(agent === undefined ? [] : [agent, agent])).chain((before) => fc.oneof(arbitraryEdit(before), arbitraryWorsening(before)));
       return fc.record({ rule: fc.constant(rule), asks: fc.constant(asks), documents: fc.constant(documents), approvals: said, changed: fc.oneof({ weight: 5, arbitrary: edit }, { weight: 1, arbitrary: arbitraryFreeze }), asOf: fc.constant(asOf) });
     });
 
@@ -201,6 +213,20 @@ describe('a stop', () => {
       }),
       { numRuns: 600 },
     );
+  });
+
+  it('frees nobody to approve who asked with the key that it stops, though somebody else asked as well', () => {
+    const rule = 1;
+    const yes = (by: Name, key: SshKey): Signed & { readonly observedAt: string } => {
+      const found = signed.find((s) => s.rule === rule && s.by === by && s.document.spec.action === 'approve' && s.key === key);
+      if (found === undefined) throw new Error(`no approval by ${key.name}`);
+      return { ...found, observedAt: AS_OF };
+    };
+    const stopped = principal('ann', { keys: keys.ann.map(({ publicKey }, i) => ({ key: publicKey, ...(i === 0 ? { status: 'compromised' as const, since: AS_OF } : { status: 'active' as const }) })) });
+    const scene: Scene = { rule, asks: 'both', documents: [...fixed(rule), ...NAMES.map((name) => principal(name))], approvals: [yes('ann', keys.ann[1]), yes('cid', keys.cid[0])], changed: stopped, asOf: AS_OF };
+    expect(isStop(sidesOf(scene))).toBe(true);
+    expect([outcomeIn(around(scene).before, scene), outcomeIn(around(scene).after, scene)]).toEqual(['pending', 'pending']);
+    expect(outcomeIn(around(scene).after, { ...scene, asks: 'bob' })).toBe('allow');
   });
 
   it('never makes a quorum easier to meet, nor lets anybody stop more', () => {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { rm } from 'node:fs/promises';
-import type { AnyDocument, DocumentOf, SpecOf } from '../../src/core/model/documents.ts';
+import type { AnyDocument, DocumentOf, ProtectedChange, SpecOf } from '../../src/core/model/documents.ts';
 import { createSshKey, createTemporaryFolder, type SshKey } from '../fakes/git-repository.ts';
 import { doc } from '../fakes/world.ts';
 import { attack, survives, type Verdict } from './attack.ts';
@@ -65,6 +65,17 @@ async function restoreMallory({ stage, keys }: Scene, by: SshKey): Promise<Verdi
   return stage.changeVerdict(restored);
 }
 
+/** A new workflow with the approval of an admin, after something else. */
+async function changeWorkflow({ stage }: Scene, before: (changes: readonly ProtectedChange[]) => Promise<void>): Promise<Verdict> {
+  const document = docs(doc('Workflow', 'w', { steps: [{ name: 'deploy', type: 'deploy' }] }))[0];
+  if (document === undefined) throw new Error('no document');
+  const changes = await stage.change('Workflow', 'w', document);
+  await before(changes);
+  await stage.world.commit([document, await stage.changeApproval(stage.world.people.alice, changes)]);
+  await stage.settle();
+  return stage.changeVerdict(document);
+}
+
 describe('who is stopped', () => {
   attack('suspended principal approves', {
     rules: ['T24', 'T9'],
@@ -99,6 +110,41 @@ describe('who is stopped', () => {
       await ask(scene);
       await approve(scene, scene.keys.eve);
       return liftHold(scene);
+    },
+  });
+
+  attack('rejection got rid of by suspending who gave it', {
+    rules: ['T24', 'T21'],
+    expects: 'ApprovalsRejected',
+    attempt: async () => {
+      const scene = await open();
+      await ask(scene);
+      await approve(scene, scene.keys.eve, { action: 'reject' });
+      await stop(scene, eve(scene.keys, { suspended: { reason: 'in the way' } }));
+      return approve(scene, scene.stage.world.people.bob);
+    },
+    twin: async () => {
+      const scene = await open();
+      await ask(scene);
+      await stop(scene, eve(scene.keys, { suspended: { reason: 'left' } }));
+      return approve(scene, scene.stage.world.people.bob);
+    },
+  });
+
+  attack('rejection of a change got rid of by revoking the key behind it', {
+    rules: ['T24', 'T15'],
+    expects: 'ChangeRefused',
+    attempt: async () => {
+      const scene = await open();
+      return changeWorkflow(scene, async (changes) => {
+        await scene.stage.world.commit([await scene.stage.changeApproval(scene.keys.mallory, changes, { action: 'reject' })]);
+        await scene.stage.settle();
+        await stop(scene, mallory(scene.keys, 'compromised'));
+      });
+    },
+    twin: async () => {
+      const scene = await open();
+      return changeWorkflow(scene, () => stop(scene, mallory(scene.keys, 'compromised')));
     },
   });
 
