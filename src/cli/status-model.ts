@@ -95,7 +95,7 @@ function rulesOf(state: LogState, app: AppState, plan: Plan | null): ReturnType<
 }
 
 function waitingOf({ seq, release, decision }: PromotionDecisionPredicate & { readonly seq: number }, input: DecisionInput | null): Waiting {
-  const lines = input === null ? [] : explainDecision(decision, input).filter((l) => l.about === 'gate' && l.outcome !== 'passed').map((l) => l.text);
+  const lines = input === null ? [] : explainDecision(decision, input).filter((l) => l.about === 'gate' && l.outcome !== 'passed').map((l) => (l.command === null ? l.text : `${l.text} ${l.command}`));
   return { record: seq, release, outcome: decision.outcome, reasons: decision.reasons, lines, nextChangeAt: decision.nextChangeAt };
 }
 

@@ -180,8 +180,10 @@ function reportState(pass: Pass, s: Subject, promotion: DocumentOf<'Promotion'> 
   if (isItsRun && !openRun.fallen) return set('Reconciling', 'Running', `release ${openRun.release ?? 'none'} is being deployed`);
   if (made === null) return set('Ready', 'Deployed', app.release === null ? 'nothing is deployed, as declared' : `release ${app.release} is deployed`);
   const open = made.decision.gates.filter((g) => g.outcome !== 'passed');
-  const lines = explainDecision(made.decision, made.input).map((line) => line.text);
-  const why = open.length === 0 ? 'allowed' : lines.slice(0, 3).join('; ');
+  // What passed needs nobody; what did not names the command that would help (T20).
+  const lines = explainDecision(made.decision, made.input).filter((line) => line.about === 'decision' || (line.about === 'gate' && line.outcome !== 'passed'))
+    .map((line) => (line.command === null ? line.text : `${line.text} ${line.command}`));
+  const why = open.length === 0 ? 'allowed' : lines.slice(0, 4).join('; ');
   const failed = made.decision.reasons.includes('Closed') ? (app.lastOutcome?.failures ?? []).slice(0, 3).map(failureText) : [];
   set('Reconciling', made.decision.outcome === 'refuse' ? 'Refused' : 'Waiting', [isItsRun ? `the run is stopped: ${why}` : why, ...failed].join('; '));
 }

@@ -136,6 +136,8 @@ describe('stella promote --adopt', () => {
   it('is what explain advises for a request of nobody, and makes whoever adopts it the requester', async () => {
     const before = await reasons();
     expect(before.reasons).toContain('RequesterUnknown');
+    const { conditions } = await world.reconciler();
+    expect(conditions.all().find((c) => c.kind === 'Promotion' && c.name === 'prod/shop')?.message).toContain('stella promote --adopt prod/shop');
     const command = before.commands.find((c) => c?.includes('--adopt'))!;
     expect(await alice.stella(command.split(' ').slice(1))).toMatchObject({ code: 0 });
     await alice.git('push', '-q', 'origin', 'HEAD:main');
