@@ -258,7 +258,7 @@ export class LogFixture implements BundleSources {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     this.#next = privateKey;
     const root = rootOf(this.state);
-    const services = [{ role: 'decisions' as const, name: 'next', publicKey: spkiPem(publicKey) }];
+    const services = [...root.spec.services.filter(({ role }) => role !== 'decisions'), { role: 'decisions' as const, name: 'next', publicKey: spkiPem(publicKey) }];
     await this.change(documentOf('TrustRoot', root.metadata.name, { ...root.spec, version: root.spec.version + 1, previous: this.state.inForceDigests.root, documents: null, services }) as unknown as AnyDocument, by);
   }
 
