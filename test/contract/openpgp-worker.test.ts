@@ -56,6 +56,12 @@ describe('the verifier', () => {
     expect(verifier.verify([...questions, question('x')])).toEqual([...questions.map(() => false), true]);
   });
 
+  test('starts nothing before it is asked something', () => {
+    const nowhere = open({ program: new URL('file:///nonexistent/worker.mjs'), startMs: 300 });
+    expect(nowhere.verify([])).toEqual([]);
+    expect(() => nowhere.verify([question('x')])).toThrow(expect.objectContaining({ code: 'OpenPgpUnavailable' }));
+  });
+
   test('remembers its answers: the thread is not asked twice', async () => {
     const verifier = open({ program: await program("if (has(questions, 'second')) for (;;);"), deadlineMs: 300 });
     expect(verifier.verify([question('first')])).toEqual([true]);

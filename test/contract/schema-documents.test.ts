@@ -145,6 +145,14 @@ describe.each(KINDS)('the schema of %s', (kind) => {
     const result = schemas.validateDocument(kind, { ...(documentWith(kind, full[kind][0]) as DocumentOf<'Promotion'>), signatures });
     expect(result.ok).toBe(kind === 'Promotion' || kind === 'Approval');
   });
+
+  it('takes a signature only in the form that it is said to have', () => {
+    const [ssh, pgp] = ['-----BEGIN SSH SIGNATURE-----\nU1NIU0lH\n-----END SSH SIGNATURE-----\n', '-----BEGIN PGP SIGNATURE-----\n\nwsBz\n=AAAA\n-----END PGP SIGNATURE-----\n'];
+    const takes = (format: string, signature: string): boolean => schemas.validateDocument(kind, { ...(documentWith(kind, full[kind][0]) as DocumentOf<'Promotion'>), signatures: [{ format, signature }] } as never).ok;
+    const isSigned = kind === 'Promotion' || kind === 'Approval';
+    expect([takes('sshsig', ssh), takes('openpgp', pgp), takes('sshsig', pgp), takes('openpgp', ssh), takes('x509', ssh)]).toEqual([isSigned, isSigned, false, false, false]);
+    expect(takes('openpgp', pgp.replace('-----\n\n', '-----\nComment: x\n\n'))).toBe(false);
+  });
 });
 
 describe('values without effect or sense are refused', () => {
@@ -158,6 +166,8 @@ describe('values without effect or sense are refused', () => {
     ['TrustRoot', { ...root, version: 2 }, ['InvalidValue spec.previous', 'InvalidValue spec.documents']], ['TrustRoot', { ...root, documents: null }, ['InvalidValue spec.documents']],
     ['TrustRoot', { ...root, services: [{ role: 'decisions', name: 'x', publicKey: key }] }, ['InvalidValue spec.services.0.publicKey']],
     ['Principal', { type: 'person', keys: [{ key, status: 'compromised' }] }, ['MissingField spec.keys.0']], ['Principal', { type: 'person', keys: [{ key: `command="x" ${key}`, status: 'active' }] }, ['InvalidValue spec.keys.0.key']],
+    ['Principal', { type: 'person', keys: [{ key: '-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nxVgE\n-----END PGP PRIVATE KEY BLOCK-----\n', status: 'active' }] }, ['InvalidValue spec.keys.0.key']],
+    ['Principal', { type: 'person', keys: [{ key: '-----BEGIN PGP PUBLIC KEY BLOCK-----\nComment: x\n\nxjME\n-----END PGP PUBLIC KEY BLOCK-----\n', status: 'active' }] }, ['InvalidValue spec.keys.0.key']],
     ['Principal', { type: 'person', keys: [{ key, status: 'active', notAfter: '2031-02-30T00:00:00Z' }] }, ['InvalidValue spec.keys.0.notAfter']],
     ['Principal', { type: 'person', keys: [{ key, status: 'active' }], roles: [{ role: 'x', environments: [] }] }, ['InvalidValue spec.roles.0.environments']],
     ['Environment', { order: 1, maxStale: '1h' }, ['UnsupportedField spec.maxStale']], ['Environment', { order: 1, witness: 'w' }, ['UnsupportedField spec.witness']],

@@ -5,6 +5,7 @@ import { lookupIn, protectedDocuments } from '../../../src/core/desired/desired-
 import { lookupOf, unplaced } from '../../../src/core/desired/document-lookup.ts';
 import { formatDiagnostic, type Diagnostic } from '../../../src/core/desired/diagnostic.ts';
 import fc from 'fast-check';
+import { certificateOf, makePgpKey } from '../commit/openpgp-maker.ts';
 import { exampleTree, newKeyLine, newPem, places, stateOf, tools, type Tree } from './fixture.ts';
 
 const example = exampleTree();
@@ -129,6 +130,16 @@ describe('keys (T10)', () => {
 
   it.each([['broken base64', 'ssh-ed25519 AAAA'], ['a short RSA key', `ssh-rsa ${Buffer.concat([sshString(Buffer.from('ssh-rsa')), sshString(Buffer.from([1, 0, 1])), sshString(Buffer.alloc(129, 0x7f))]).toString('base64')}`]])('must be readable and strong: %s', (_, key) => {
     expect(found({ 'principals/alice.yaml': [keyOf('principals/alice.yaml'), key] })).toEqual(['principals/alice.yaml:10 KeyUnreadable']);
+  });
+
+  it('that are one key as an OpenSSH line and as key or subkey of an OpenPGP certificate are the same key', () => {
+    const [own, subkey] = [makePgpKey('eddsa'), makePgpKey('nistp256')];
+    const jwk = subkey.privateKey.export({ format: 'jwk' }) as { x: string; y: string };
+    const line = `ssh-ed25519 ${Buffer.concat([sshString(Buffer.from('ssh-ed25519')), sshString(own.packet.subarray(-32))]).toString('base64')}`;
+    const identities = tools.keyIdentities(certificateOf(own, { subkeys: [{ key: subkey }] }));
+    expect(identities).toEqual([...(tools.keyIdentities(line) ?? []), ...(tools.keyIdentities(ecdsaLine(pointOf(jwk))) ?? [])]);
+    expect(identities).toHaveLength(2);
+    expect(tools.keyIdentities(certificateOf(own).replace('-----\n\n', '-----\nComment: x\n\n'))).toBeNull();
   });
 
   it('of agents are on P-256', () => {
