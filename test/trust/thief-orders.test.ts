@@ -189,6 +189,10 @@ describe('a thief who uses places that were not approved', () => {
     rules: ['T17'], expects: 'TargetMismatch', attempt: async () => besides(['prod']), twin: async () => besides(['prod', 'side']),
   });
 
+  attack('plan that leaves out a target that was there all along, and with it what is demanded for that one', {
+    rules: ['T17'], expects: 'TargetMismatch', attempt: async () => without('web-2'), twin: async () => without(null),
+  });
+
   attack('target edited after the approval, to lead elsewhere', {
     rules: ['T17', 'T22'], expects: 'TargetMismatch', attempt: async () => edited('/srv/elsewhere'), twin: async () => edited(null),
   });
@@ -204,6 +208,17 @@ describe('a thief who uses places that were not approved', () => {
       plan: withRuns(() => ({ environment: 'side' })), redigest: true, stored: [json(asked)], sources: { promotion: digestOfBytes(json(asked)) },
       input: { environment: 'side', clauses: [], state: { ...heist.input().state, generation: 0, lock: null, runs: null } }, predicate: { environment: 'side' },
     }));
+  }
+
+  /** prod asks nobody, but its target web-2 asks for two; the thief deploys to web-1. @param left the target that the plan leaves out; otherwise it came into force after the decision */
+  async function without(left: 'web-2' | null): Promise<Verdict> {
+    const heist = await open({ approvals: false, ...(left === null ? {} : TWO), agents: ['berta'], minimums: { targets: [{ name: 'web-2', people: 2 }] } });
+    const { log } = heist;
+    log.lock('1.0.0');
+    await log.promote({ release: '1.0.0' });
+    if (left !== null) return heist.hand(await heist.steal({ plan: (plan) => ({ ...plan, targets: plan.targets.filter(({ name }) => name !== left) }), redigest: true, input: { clauses: [] } }));
+    await log.change(targetOf('web-2', { agent: 'berta' }));
+    return heist.hand(await heist.order());
   }
 
   async function edited(root: string | null): Promise<Verdict> {

@@ -15,8 +15,8 @@ export type ChangesFault = {
   readonly code: 'GenesisNotPinned' | 'ChangeNotEntitled' | 'ChainRegressed' | 'OtherLog' | 'InForceMismatch' | 'ArtifactMissing' | 'RulesUnknown';
   readonly message: string;
 };
-/** `state`: after all changes. `stateBefore`: what was in force when record `seq` was made. `last`: null where nothing but the pinned root is shown. */
-export type FoldedChanges = { readonly ok: true; readonly state: LogState; readonly stateBefore: (seq: number) => LogState; readonly last: SeenChange | null };
+/** `state`: after all changes. `stateBefore`: what was in force when record `seq` was made; `statesBefore`: all that ever was by then. `last`: null where nothing but the pinned root is shown. */
+export type FoldedChanges = { readonly ok: true; readonly state: LogState; readonly stateBefore: (seq: number) => LogState; readonly statesBefore: (seq: number) => readonly LogState[]; readonly last: SeenChange | null };
 
 const refuse = (code: ChangesFault['code'], message: string): ChangesFault => ({ ok: false, code, message });
 
@@ -50,7 +50,8 @@ export function foldChanges(changes: readonly Uint8Array[], p: LogSources & { re
   // T16: what was seen is remembered; a regression is refused.
   if (p.known !== null && !seen.some((c) => c.seq === p.known?.seq && c.digest === p.known.digest)) return refuse('ChainRegressed', 'the protected changes are not those that were seen before');
   const last = seen.at(-1);
-  return { ok: true, state: last?.after ?? start, stateBefore: (seq) => seen.findLast((c) => c.seq < seq)?.after ?? start, last: last === undefined ? null : { seq: last.seq, digest: last.digest } };
+  const statesBefore = (seq: number): readonly LogState[] => seen.filter((c) => c.seq < seq).map((c) => c.after);
+  return { ok: true, state: last?.after ?? start, stateBefore: (seq) => statesBefore(seq).at(-1) ?? start, statesBefore, last: last === undefined ? null : { seq: last.seq, digest: last.digest } };
 }
 
 /** Whether a record belongs to this log and was made under what is in force in `state`. A change that was withheld shows here. */

@@ -23,7 +23,7 @@ import { findRequesters, type TouchingCommit } from '../trust/requesters.ts';
 import { runsFitLock } from '../release/lock.ts';
 import { PREVIOUS_STICKER, STICKER } from '../release/sticker.ts';
 import { decodeBundle, type OrderBundle } from './bundle.ts';
-import { foldChanges, headerFault, type SeenChange } from './fold-changes.ts';
+import { foldChanges, headerFault, type FoldedChanges, type SeenChange } from './fold-changes.ts';
 import { proveExtension, provePromotion, type ProvenPromotion } from './prove-promotion.ts';
 import { readShown, Refused, requireDigest, type OrderRefusal, type Shown } from './refused.ts';
 
@@ -82,7 +82,7 @@ type Params = Parameters<typeof proveOrder>[0];
 
 function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   const artifact = (digest: Digest): Uint8Array | undefined => bundle.artifacts.get(digest);
-  const { state, stateBefore, protectedChange } = foldShown(bundle, p, artifact);
+  const { state, stateBefore, statesBefore, protectedChange } = foldShown(bundle, p, artifact);
   const { record, predicate } = readAllow(bundle, state, stateBefore);
   const { order } = bundle;
   checkOperation(order.operation, predicate.operation);
@@ -93,7 +93,7 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   const plan = readShown<Plan>(artifact, requireDigest(predicate.sources.plan), 'plan');
   checkPlan(predicate, plan, artifact, state);
   const target = checkTarget(state, plan, predicate, order.target, p.agent);
-  const promotion = predicate.operation === 'extend' ? proveExtension(state, predicate, input, plan, artifact) : provePromotion(state, predicate, { input, plan, memory: p.memory, now: p.now });
+  const promotion = predicate.operation === 'extend' ? proveExtension(state, predicate, input, plan, artifact) : provePromotion(state, predicate, { input, plan, memory: p.memory, now: p.now, history: statesBefore(record.header.seq) });
   const approvedUntil = checkQuorum(state, bundle, { p: predicate, input, plan, promotion, artifact, params: p });
   checkFreshness(predicate, bundle, p, target.name, approvedUntil);
   if (order.operation === 'fall-back') checkFallBack(state, predicate, p.now);
@@ -115,14 +115,14 @@ function checkOperation(ordered: OrderOperation, decided: Operation): void {
   if (!fits) throw new Refused('OperationMismatch', `the order says ${ordered}, the decision ${decided}`);
 }
 
-type Folded = { readonly state: LogState; readonly stateBefore: (seq: number) => LogState; readonly protectedChange: SeenChange };
+type Folded = Pick<FoldedChanges, 'state' | 'stateBefore' | 'statesBefore'> & { readonly protectedChange: SeenChange };
 
 /** What is in force by the changes that came with the order (T13–T16). */
 function foldShown(bundle: OrderBundle, p: Params, artifact: Shown): Folded {
   const folded = foldChanges(bundle.changes, { artifact, openPgp: p.openPgp, pin: p.pin, known: p.memory.protectedChange });
   if (!folded.ok) throw new Refused(folded.code, folded.message);
   if (folded.last === null) throw new Refused('ChangeNotEntitled', 'the order came without genesis');
-  return { state: folded.state, stateBefore: folded.stateBefore, protectedChange: folded.last };
+  return { ...folded, protectedChange: folded.last };
 }
 
 function checkHeader(state: LogState, record: EvidenceRecord): void {

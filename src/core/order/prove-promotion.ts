@@ -26,18 +26,23 @@ export type ProvenPromotion = {
   readonly requesters: DecisionInput['requesters'];
 };
 
-/** Recomputes the promotion digest from plan, lock and the rules in force. The plan's targets are all that are in force for it, so that no demand on one is left out (T17). */
+/**
+ * Recomputes the promotion digest from plan, lock and the rules in force. The plan's targets are all that were in force for it at one time, so that
+ * no demand on one is left out (T17). What came or went while its run was open does not end the run, nor its fallback.
+ */
 export function provePromotion(state: LogState, p: PromotionDecisionPredicate, shown: ShownPromotion): ProvenPromotion {
   const { input, plan } = shown;
   const place = placeOf(state, p);
-  const targets = targetsIn(state, p, plan);
-  if (canonicalText(targets) !== canonicalText(plan.targets)) throw new Refused('TargetMismatch', 'the plan has other targets than those in force for this environment and application');
-  const clauses = clausesFor({ minimums: rootOf(state).spec.minimums, ...place, targets: targets.map((t) => t.name), mode: modeShown(state, p, shown) });
+  const planned = canonicalText(plan.targets);
+  const isWhole = [state, ...shown.history].some((then) => canonicalText(targetsIn(then, p, plan)) === planned);
+  if (!isWhole) throw new Refused('TargetMismatch', 'the plan has other targets than those that were in force for this environment and application when it was allowed');
+  const clauses = clausesFor({ minimums: rootOf(state).spec.minimums, ...place, targets: plan.targets.map((t) => t.name), mode: modeShown(state, p, shown) });
   requireApproved(state, p, { ...input, clauses }, requireDigest(p.sources.plan));
   return { clauses, approvedRules: clauses, replaces: input.state, requesters: input.requesters };
 }
 
-type ShownPromotion = { readonly input: DecisionInput; readonly plan: Plan; readonly memory: AgentMemory; readonly now: InstantMs };
+/** `history`: everything that was in force up to the decision. */
+type ShownPromotion = { readonly history: readonly LogState[]; readonly input: DecisionInput; readonly plan: Plan; readonly memory: AgentMemory; readonly now: InstantMs };
 
 /**
  * By which rules it may be judged. That something ran before, and until when, are recorded facts. Whoever signs records could call anything a
@@ -99,7 +104,8 @@ function placeOf(state: LogState, p: PromotionDecisionPredicate): Place {
 }
 
 function targetsIn(state: LogState, p: PromotionDecisionPredicate, plan: Plan): readonly PlanTarget[] {
-  return targetsFor(state, { environment: p.environment, application: placeOf(state, p).application, type: targetTypeOf(plan.runs) });
+  const application = inForceOf(state, 'Application', p.application);
+  return application === null ? [] : targetsFor(state, { environment: p.environment, application, type: targetTypeOf(plan.runs) });
 }
 
 /** The digest that people signed is over exactly this. */
