@@ -1,7 +1,8 @@
 import type { Digest } from '../core/model/digest.ts';
-import type { ApprovalSpec } from '../core/model/documents.ts';
+import type { BreakGlass, ApprovalSpec } from '../core/model/documents.ts';
 import type { Clause, Lock, Plan, PlanTarget, Runs } from '../core/model/preimages.ts';
 import { canonicalText, parseCanonicalJson } from '../core/model/canonical-json.ts';
+import type { DecisionInput } from '../core/decision/types.ts';
 import { clauseSubject } from '../core/decision/clauses.ts';
 import { appStateOf } from '../core/evidence/log-state.ts';
 import type { PlanningWorld } from '../reconciler/planning.ts';
@@ -16,6 +17,10 @@ export type PromotionView = {
   readonly environment: string;
   readonly application: string;
   readonly operation: string;
+  /** By which rules it is judged. */
+  readonly mode: DecisionInput['mode'];
+  /** The emergency that it is asked for as. */
+  readonly breakGlass: BreakGlass | null;
   readonly release: { readonly from: string | null; readonly to: string | null };
   readonly components: readonly { readonly name: string; readonly from: Digest | null; readonly to: Digest | null; readonly tag: string | null; readonly tagNow: Digest | null; readonly fault: string | null }[];
   /** Files that reach the targets and differ from what runs. */
@@ -49,7 +54,7 @@ export function promotionView(world: PlanningWorld, one: PlannedSubject, tags: r
   const counted = (action: 'approve' | 'reject'): readonly string[] => [...new Set(input.approvals.filter((a) => a.action === action).map((a) => a.principal))];
   return {
     type: 'promotion', digest: input.promotionDigest, environment: input.environment, application: input.application, operation: input.operation,
-    release: { from: app.release, to: input.release }, components: componentsOf(before, one.lock, tags), files: filesOf(before, plan.runs), variables: variablesOf(before, plan.runs),
+    mode: input.mode, breakGlass: plan.breakGlass, release: { from: app.release, to: input.release }, components: componentsOf(before, one.lock, tags), files: filesOf(before, plan.runs), variables: variablesOf(before, plan.runs),
     targets: targetsOf(planBefore, plan), workflow: { ...workflowOf(plan), differs: planBefore !== null && canonicalText(planBefore.workflow) !== canonicalText(plan.workflow) },
     rules: input.clauses.map(ruleText),
     approvedBy: counted('approve'), rejectedBy: counted('reject'),
@@ -121,7 +126,7 @@ export function variablesOf(before: Runs | null, after: Runs | null): PromotionV
 export function promotionText(view: PromotionView): string {
   const lines = [
     `${view.operation === 'remove' ? 'Removal of' : 'Promotion of'} ${view.application} ${view.release.to ?? ''} in ${view.environment} (now: ${view.release.from ?? 'nothing'})`,
-    `  digest      ${view.digest}`, `  asked by    ${list(view.requesters, 'nobody that is known')}`, ...differenceLines(view),
+    `  digest      ${view.digest}`, `  asked by    ${list(view.requesters, 'nobody that is known')}`, ...emergencyLines(view), ...differenceLines(view),
     `  targets     ${list(view.targets.map((t) => `${t.name} (agent ${t.agent}${t.change === 'same' ? '' : `, ${t.change}`})`), 'none')}`,
     `  workflow    ${view.workflow.name}: ${view.workflow.steps.join(' → ')}, on failure ${view.workflow.onFailure}${view.workflow.differs ? ' (CHANGED)' : ''}`,
     ...(view.rules.length === 0 ? ['  rule        none: nobody needs to approve here'] : view.rules.map((rule) => `  rule        ${rule}`)),
@@ -129,6 +134,12 @@ export function promotionText(view: PromotionView): string {
     ...view.notCounted.map(({ principal, code }) => `  not counted ${principal}: ${code}`),
   ];
   return lines.map(plain).join('\n');
+}
+
+/** What is not as always about it: whoever approves signs that as well. */
+export function emergencyLines({ mode, breakGlass }: Pick<PromotionView, 'mode' | 'breakGlass'>): readonly string[] {
+  if (breakGlass !== null) return [`  BREAKS THE GLASS: skips ${breakGlass.skip.join(', ')} until ${breakGlass.expires}, because: ${breakGlass.reason}. Who approves cannot review it.`];
+  return mode === 'rollback' ? ['  rollback    to exactly what ran before, under the eased rule'] : [];
 }
 
 /** Components, files and variables, old and new. */

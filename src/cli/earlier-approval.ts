@@ -7,7 +7,7 @@ import type { LogState, ObservedApproval } from '../core/evidence/log-state.ts';
 import { isWithdrawn, withdrawalsIn } from '../core/trust/withdrawals.ts';
 import type { PlanningWorld, Subject } from '../reconciler/planning.ts';
 import type { RecordStep } from '../reconciler/read-evidence.ts';
-import { componentsOf, differenceLines, filesOf, readJson, ruleText, targetsOf, variablesOf, type PromotionView } from './approve-promotion.ts';
+import { componentsOf, differenceLines, emergencyLines, filesOf, readJson, ruleText, targetsOf, variablesOf, type PromotionView } from './approve-promotion.ts';
 import { plain } from './terminal.ts';
 
 /** An approval of somebody, with what they signed. */
@@ -83,7 +83,7 @@ export function sinceApproval(earlier: EarlierApproval, plans: DecidedPlans, now
 export function sinceText(view: PromotionView, since: SinceApproval): string {
   const lines = [
     `${view.application} ${view.release.to ?? ''} in ${view.environment}: what changed since your approval of ${since.observedAt}`,
-    `  digest      ${since.digest.slice(0, 19)} → ${view.digest}`, ...differenceLines(since), ...since.targets.map((t) => `  target      ${t.name} (agent ${t.agent}): ${t.change}`),
+    `  digest      ${since.digest.slice(0, 19)} → ${view.digest}`, ...emergencyLines(view), ...differenceLines(since), ...since.targets.map((t) => `  target      ${t.name} (agent ${t.agent}): ${t.change}`),
     ...(since.workflow ? [`  workflow    is now ${view.workflow.name}: ${view.workflow.steps.join(' → ')}, on failure ${view.workflow.onFailure}`] : []),
     ...since.rules.added.map((rule) => `  rule        new: ${rule}`), ...since.rules.removed.map((rule) => `  rule        gone: ${rule}`),
     ...(since.replaces ? [`  replaces    another state than then: now ${view.release.from ?? 'nothing'} runs there`] : []), `  approved by ${view.approvedBy.join(', ') || 'nobody yet'}`,

@@ -110,6 +110,15 @@ describe('a failure', () => {
     expect(finishOf(play(failed.run, [answered('eu', 3), answered('us', 3, 'Errored')]).commands)).toMatchObject({ result: 'Failed', fallback: { result: 'Failed' } });
   });
 
+  it('holds where the time in which it may fall back is over', () => {
+    const failing = (later: number) => {
+      const run = play(newRun({ onFailure: 'fall-back', targets: ['eu'] }), [start]).run;
+      return play(run, [answered('eu', 1, 'Failed', { changed: true, at: at(later) })]);
+    };
+    expect(failing(10).run.phase).toBe('FallingBack');
+    expect(failing(90_000).run).toMatchObject({ phase: 'Finished', fallBack: null, end: { result: 'Failed' } });
+  });
+
   it('holds where there is nothing to fall back to', () => {
     const run = newRun({ onFailure: 'fall-back', replaces: false, targets: ['eu'] });
     expect(finishOf(play(run, [start, answered('eu', 1, 'Failed', { changed: true })]).commands)).toMatchObject({ result: 'Failed', fallback: null });
