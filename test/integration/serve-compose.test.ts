@@ -99,6 +99,8 @@ beforeEach(async (ctx) => {
 afterEach(async () => {
   for (const program of programs.splice(0).reverse()) await program.stop();
   for (const { Id } of await ownContainers()) await docker.getContainer(Id).remove({ force: true });
+  const pulled = (await docker.listImages({ digests: true })).flatMap(({ RepoDigests }) => RepoDigests ?? []).filter((name) => name.startsWith(registry.host));
+  for (const name of pulled) await docker.getImage(name).remove({ force: true });
   await Promise.all([world.close(), registry.stop(), rm(machine, { recursive: true, force: true })]);
   await database.drop();
 }, 60_000);
@@ -130,8 +132,9 @@ const ownContainers = async (): Promise<Docker.ContainerInfo[]> =>
 async function running(): Promise<readonly (string | undefined)[]> {
   const found = (await ownContainers()).filter(({ State }) => State === 'running');
   return Promise.all(found.map(async ({ Id }) => {
-    const { Image } = await docker.getContainer(Id).inspect();
-    return (await docker.getImage(Image).inspect()).RepoDigests?.[0];
+    const { Image, Config } = await docker.getContainer(Id).inspect();
+    // The engine may know one image by the names of other registries as well.
+    return (await docker.getImage(Image).inspect()).RepoDigests?.find((known) => known === Config.Image);
   }));
 }
 
