@@ -21,7 +21,8 @@ import { expect, it } from 'vitest';
  * - agent: `proofVerdict(proveOrder(…))`.
  *
  * A world costs about a second, a pass about a tenth of one: open one `Stage` per file and give each attack a release or a document of its own.
- * The attempt runs first; what it leaves behind must not help the twin.
+ * The attempt runs first; what it leaves behind must not help the twin. `npx vitest run test/docs.test.ts -u` writes a new attack into `docs/trust.md`
+ * and `docs/attacks.md`.
  */
 export type Rule =
   | 'T1' | 'T2' | 'T3' | 'T4' | 'T5' | 'T6' | 'T7' | 'T8' | 'T9' | 'T10' | 'T11' | 'T12' | 'T13' | 'T14' | 'T15' | 'T16'

@@ -60,7 +60,7 @@ describe('an author who cannot be told', () => {
   attack('request in a commit of a stranger', {
     rules: ['T20', 'T8'], expects: 'RequesterUnknown', attempt: () => requested({ ...mallory, ...stage.world.keys.commits }, null), twin: () => requested(stage.world.people.alice, null),
   });
-  attack('request by a service without a verified person', { rules: ['T20', 'T11'], expects: 'RequesterUnknown', attempt: () => requested(bot, bot), twin: () => requested(bot, stage.world.people.alice) });
+  attack('self-approval through a bot, which asks without a verified person', { rules: ['T20', 'T11'], expects: 'RequesterUnknown', attempt: () => requested(bot, bot), twin: () => requested(bot, stage.world.people.alice) });
   survives('squash of a request with its embedded intent', {
     rules: ['T19', 'T20'], expects: 'RequesterUnknown', genuine: () => requested(undefined, stage.world.people.alice), forged: () => requested(undefined, null),
   });
