@@ -43,7 +43,7 @@ async function checkLoaded({ context, clone, repository, evidence }: Desk, loade
     tip: loaded.tip, targetRef: evidence.state.tip?.ref ?? '', loaded: { tip: loaded.tip, state: loaded.desired, changedKeys: loaded.changedKeys, changedPaths: loaded.changedPaths, parsedFiles: 0 },
     ...(loaded.candidate === undefined ? {} : { candidate: loaded.candidate }), batch, reader: world.reader, parser: world.parser, artifacts: world.artifacts, evidenceTip: world.evidenceTip,
     touching: world.touching, registry: clone.registryOf(context, repository),
-  }, await unharvestedApprovals(repository, loaded));
+  }, await unharvestedApprovals(repository, loaded, batch));
   const ring = keyRingIn(evidence.state, evidence.openPgp);
   const rehearsed = checkRehearsal(played, loaded);
   const findings = [

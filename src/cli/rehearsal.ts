@@ -1,15 +1,16 @@
 import { documentKey, type DocumentOf } from '../core/model/documents.ts';
 import { LogBatch } from '../reconciler/log-batch.ts';
+import { approvalsInCommits, readNewCommits } from '../reconciler/new-commits.ts';
 import { readApprovalBranches } from '../reconciler/observe-approvals.ts';
-import type { Evidence, LoadedDeclarations, Repository } from './clone.ts';
+import { seenCommit, type Evidence, type LoadedDeclarations, type Repository } from './clone.ts';
 
 /** A batch on the log of this clone that nobody signs, pushes or keeps: to see what the server would make of what lies here. */
 export function rehearsalOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations, asOf: string): LogBatch {
   return new LogBatch(evidence.state, null, { artifact: evidence.artifact, openPgp: repository.openPgp }, { commit: loaded.tip, asOf, engineVersion: 'rehearsal' });
 }
 
-/** Approvals that the log may not have observed yet: on approval branches, here and as fetched, and those that a candidate brings (T18). */
-export async function unharvestedApprovals({ reader, parser }: Repository, loaded: LoadedDeclarations): Promise<readonly DocumentOf<'Approval'>[]> {
+/** Approvals that the log may not have observed yet: on approval branches, here and as fetched, and those that a candidate brings, in files or by signed commits (T18). */
+export async function unharvestedApprovals({ reader, parser }: Repository, loaded: LoadedDeclarations, batch: LogBatch): Promise<readonly DocumentOf<'Approval'>[]> {
   const refs = (await Promise.all(['refs/remotes/origin/stella/approvals/', 'refs/heads/stella/approvals/'].map((prefix) => reader.listRefs(prefix)))).flat();
   const tips = await Promise.all(refs.map(async ({ name }) => ({ ref: name, commit: await reader.resolveRef(name) })));
   const branches = await readApprovalBranches(reader, parser, tips.flatMap(({ ref, commit }) => (commit === null ? [] : [{ ref, commit }])));
@@ -17,5 +18,7 @@ export async function unharvestedApprovals({ reader, parser }: Repository, loade
     const entry = key.startsWith('Approval/') ? loaded.desired.usable.Approval.get(documentKey('Approval', key.slice('Approval/'.length))) : undefined;
     return entry === undefined ? [] : [entry.document as unknown as DocumentOf<'Approval'>];
   });
-  return [...branches.flatMap((branch) => branch.documents), ...brought];
+  const own = loaded.changedPaths.length === 0 ? [] : await readNewCommits({ reader, batch, tip: seenCommit(loaded) }, loaded.target);
+  const named = await approvalsInCommits({ reader, parser, loaded: { tip: loaded.tip, state: loaded.desired, changedKeys: loaded.changedKeys, changedPaths: loaded.changedPaths, parsedFiles: 0 } }, own);
+  return [...branches.flatMap((branch) => branch.documents), ...brought, ...named];
 }

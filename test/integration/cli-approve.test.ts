@@ -1,8 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parse, stringify } from 'yaml';
 import { allInForce, appStateOf, inForceOf } from '../../src/core/evidence/log-state.ts';
 import type { Digest } from '../../src/core/model/digest.ts';
+import { documentDigest, type DocumentOf } from '../../src/core/model/documents.ts';
 import { runProgram } from '../fakes/git-repository.ts';
 import { doc, World } from '../fakes/world.ts';
 import { cloneFor, json, putImage, type Clone } from './cli-fixture.ts';
@@ -181,6 +183,20 @@ describe('what stella approve shows', () => {
     const carol = await cloneFor(world, world.people.carol);
     const shown = json<{ approvedBy: readonly string[]; targets: readonly object[]; rules: readonly string[]; digestsChecked: boolean }>(await carol.stella(['approve', 'prod/shop', '--yes', '--file', '-o', 'json']));
     expect(shown).toMatchObject({ approvedBy: ['bob'], targets: [{ name: 'prod-1', agent: 'host', change: 'added' }], rules: ['environment/prod: 2 of 2 sre, not who asked'], digestsChecked: true });
+  });
+
+  it('is who approved with a signed commit on the branch', async () => {
+    await bob.git('switch', '-q', '-c', 'topic');
+    const { path } = json<{ path: string }>(await bob.stella(['approve', 'prod/shop', '--yes', '--file', '-o', 'json']));
+    const file = join(bob.folder, path);
+    const { signatures: _, ...unsigned } = parse(await readFile(file, 'utf8')) as DocumentOf<'Approval'>;
+    await writeFile(file, stringify(unsigned));
+    await bob.git('add', '-A');
+    await bob.git('commit', '-q', '-S', '-m', `Approve\n\nStella-Approval: ${documentDigest(unsigned)}`);
+    await bob.git('push', '-q', 'origin', 'topic');
+    const carol = await cloneFor(world, world.people.carol);
+    const shown = json<{ approvedBy: readonly string[] }>(await carol.stella(['approve', 'prod/shop', '--ref', 'topic', '--yes', '--file', '-o', 'json']));
+    expect(shown.approvedBy).toEqual(['bob']);
   });
 
   it('for a protected change is in force against new, however many commits lie between', async () => {

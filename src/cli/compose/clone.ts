@@ -112,7 +112,7 @@ export async function loadWorktree(repository: Repository): Promise<DesiredState
 export async function worldOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations, asOf: string): Promise<PlanningWorld> {
   const { reader, parser } = repository;
   const batch = rehearsalOf(repository, evidence, loaded, asOf);
-  observeApprovals({ batch }, await unharvestedApprovals(repository, loaded));
+  observeApprovals({ batch }, await unharvestedApprovals(repository, loaded, batch));
   return {
     state: batch.state, desired: loaded.desired, tip: loaded.tip, ...(loaded.candidate === undefined ? {} : { candidate: loaded.candidate }), reader, parser, artifacts: new ArtifactCache(evidence.reader), evidenceTip: evidence.commit,
     touching: new TouchingCommits(reader, parser), lookup: batch.lookup, openPgp: repository.openPgp,
