@@ -45,6 +45,11 @@ const decisions: readonly PromotionDecisionPredicate[] = [
     },
     strangers: 0, decision: vector<Decision>('decision'), breakGlass: { skip: ['approvals'], reason: 'x', expires: at, participants: ['bob'] }, artifacts: [{ name: 'stella.version.json', digest: d }],
   },
+  {
+    environment: 'prod', application: 'shop', operation: 'extend', release: '1.4.0', attempt: 1, lock: d, runs: d, requestedAt: at, decidedAt: at, input: d, relevant: d,
+    sources: { promotionDocument: d, promotion: d, ended: null, problems: [], plan: d, configuration: null, releaseSpec: d, intents: [d], approvals: [d], extends: d, commits: [] },
+    strangers: 0, decision: vector<Decision>('decision'), breakGlass: null, artifacts: [],
+  },
 ];
 const outcomes: readonly DeploymentOutcomePredicate[] = [
   {
