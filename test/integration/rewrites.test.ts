@@ -96,6 +96,10 @@ describe('a target branch that was rewritten', () => {
     await world.settle();
     expect((await world.state()).tip?.commit).toBe(rewrite.to);
     expect((await world.state()).states.get('prod/shop')?.lastDecision).toMatchObject({ outcome: 'refuse' });
+    const { size } = await world.state();
+    await world.restart();
+    await world.settle();
+    expect((await world.state()).size).toBe(size);
     expect(await runs('prod')).toBe('1.0');
   });
 });
