@@ -33,7 +33,7 @@ export function observeApprovals(pass: Pick<Pass, 'batch'> & Partial<Pick<Pass, 
     else for (const one of known) found.set(approvalKey(one.observation.document, one.observation.fingerprint), one);
   }
   const counts = new Map<string, number>();
-  for (const { observation, bytes } of [...found.values()].sort((a, b) => compareText(a.observation.artifact, b.observation.artifact))) {
+  for (const { observation, bytes } of [...found.values()].sort(byTurn)) {
     if (isBeyondLimit(observation, batch.state, counts)) continue;
     batch.artifact(bytes);
     batch.add({ type: 'observation', predicate: observation });
@@ -49,6 +49,7 @@ function ringFor({ batch, loaded }: Parameters<typeof observeApprovals>[0], { sp
 
 /** T31: one person's junk neither fills the log nor makes a decision too large to be recorded. Nobody else's approvals are touched by it. */
 function isBeyondLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
+  if (takesBack(o, state)) return false;
   if (o.approves.type === 'rewrite') return isBeyondRewriteLimit(o, state, counts);
   if (o.approves.type === 'change') return isBeyondChangeLimit(o, state, counts);
   if (o.approves.type === 'review') return isBeyond(`review ${o.principal} ${o.action}`, () => inLog(o, [...state.reviewApprovals.values()].flat(), state), counts);
@@ -57,6 +58,20 @@ function isBeyondLimit(o: Observed['observation'], state: LogState, counts: Map<
   const before = counts.get(key) ?? inLog(o, appStateOf(state, o.subject.environment, o.subject.application).approvals, state);
   counts.set(key, before + 1);
   return before >= limits.approvalsPerPerson;
+}
+
+/** By digest; what takes something back after what it takes back. */
+function byTurn(a: Observed, b: Observed): number {
+  const isLater = ({ observation }: Observed): number => (observation.action === 'withdraw' ? 1 : 0);
+  return isLater(a) - isLater(b) || compareText(a.observation.artifact, b.observation.artifact);
+}
+
+/** T23: what takes back a yes that is in the log is no junk, however much of that there is under the same name. There are never more of these than yes. */
+function takesBack({ action, principal, approves, subject }: Observed['observation'], state: LogState): boolean {
+  if (action !== 'withdraw') return false;
+  const all = subject === null ? (state.changeApprovals.get(approves.digest) ?? []) : appStateOf(state, subject.environment, subject.application).approvals;
+  const said = all.flatMap((artifact) => state.approvals.get(artifact) ?? []).filter((seen) => seen.principal === principal && seen.approves.digest === approves.digest);
+  return said.filter((seen) => seen.action === 'approve').length > said.filter((seen) => seen.action === 'withdraw').length;
 }
 
 /** One change digest needs one word of a person; a second key of theirs, or a change of mind, is a few more. */

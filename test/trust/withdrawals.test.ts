@@ -1,4 +1,6 @@
 import { afterAll, beforeAll } from 'vitest';
+import { digestOfBytes } from '../../src/core/model/digest.ts';
+import { limits } from '../../src/core/model/limits.ts';
 import { documentDigest, type AnyDocument, type DocumentOf } from '../../src/core/model/documents.ts';
 import { doc } from '../fakes/world.ts';
 import { attack, type Verdict } from './attack.ts';
@@ -48,6 +50,19 @@ attack('rejection withdrawn', {
     return desk.hand(await desk.approval(people().bob, { action: 'withdraw' }), await desk.approval(people().carol));
   },
 });
+
+/** Whoever stole bob's key fills what the log takes of his withdrawals, approves, and bob takes that back with the same key. */
+async function crowdedOut(takesBack: boolean): Promise<Verdict> {
+  const desk = await Desk.asked(stage);
+  const junk = await Promise.all(Array.from({ length: limits.approvalsPerPerson }, (_, i) => desk.approval(people().bob, { action: 'withdraw', digest: digestOfBytes(`junk ${desk.release} ${i}`) })));
+  await desk.hand(...junk);
+  const yes = await desk.approval(people().bob);
+  if (!takesBack) return desk.hand(yes);
+  await stage.world.commit([yes, await desk.approval(people().bob, { action: 'withdraw' })]);
+  await stage.settle();
+  return desk.verdict();
+}
+attack('withdrawal crowded out by junk under a stolen key', { rules: ['T31', 'T23'], expects: 'Withdrawn', attempt: () => crowdedOut(true), twin: () => crowdedOut(false) });
 
 /** bob approves a new environment; then bob, or carol who has no say in it, withdraws. */
 async function changeTakenBack(name: string, by: 'bob' | 'carol'): Promise<Verdict> {
