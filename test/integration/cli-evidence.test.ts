@@ -206,7 +206,7 @@ describe('stella replay', () => {
   it('takes every decision again, byte for byte', async () => {
     const result = await clone.stella(['replay', '--all']);
     expect(result.code).toBe(0);
-    expect(result.stdout.trim()).toMatch(/^(\d+) of \1 identical$/);
+    expect(result.stdout.trim()).toMatch(/^(\d+) of \1 identical\n[1-9]\d* protected changes, rewrites and reviews judged again$/);
     expect(json<{ decisions: number; identical: number }>(await clone.stella(['replay', '-o', 'json'])).decisions).toBeGreaterThanOrEqual(2);
   });
 
@@ -214,5 +214,9 @@ describe('stella replay', () => {
     const seq = (await world.state()).states.get('prod/shop')!.lastDecision!.seq;
     expect(json<{ decisions: number }>(await clone.stella(['replay', String(seq), '-o', 'json'])).decisions).toBe(1);
     expect((await clone.stella(['replay', '0'])).code).toBe(2);
+  });
+
+  it('judges the change that put the first documents in force again', async () => {
+    expect(json(await clone.stella(['replay', '1', '-o', 'json']))).toMatchObject({ ok: true, decisions: 0, judged: 1 });
   });
 });

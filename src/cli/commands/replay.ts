@@ -1,5 +1,6 @@
 import type { Digest } from '../../core/model/digest.ts';
 import { replayDecision, type ReplayResult } from '../../core/evidence/replay.ts';
+import type { EvidenceRecord } from '../../core/evidence/records.ts';
 import type { RecordStep } from '../../reconciler/read-evidence.ts';
 import { EVIDENCE_OPTIONS, type CloneParts } from '../clone.ts';
 import { CliError, OUTPUT_OPTION, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
@@ -12,7 +13,8 @@ export const command: Command<CloneParts> = {
   usage: ['stella replay [--all]', 'stella replay <record>'],
   help: `
 Rebuilds the input of each recorded decision from the log before it and the artifacts that it names, decides again,
-and compares input and decision byte by byte. The evidence is verified first. Offline, as \`stella verify\`.
+and compares input and decision byte by byte. Changes of protected documents, accepted rewrites and reviews are judged
+again from the raw approvals: a log in which one was not entitled is refused. Offline, as \`stella verify\`.
 
 Example:
   stella replay
@@ -26,6 +28,9 @@ Exit codes: 0 all identical, 1 a decision differs (the difference is shown), 2 i
   run,
 };
 
+/** Records that the fold itself judges again from raw approvals, so that reading past one is judging it (T14, T15, T25, T27). */
+const JUDGED: ReadonlySet<EvidenceRecord['type']> = new Set(['protected-change', 'anchor', 'review']);
+
 type Replayed = { readonly seq: number; readonly environment: string; readonly application: string; readonly outcome: string; readonly result: ReplayResult };
 
 async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
@@ -34,17 +39,21 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   const repository = await clone.openRepository(context);
   try {
     const replayed: Replayed[] = [];
+    let judged = 0;
     const visit = ({ before, record }: RecordStep, artifact: (d: Digest) => Uint8Array | undefined): void => {
-      if (record.type !== 'promotion-decision' || (wanted !== null && record.header.seq !== wanted)) return;
+      if (wanted !== null && record.header.seq !== wanted) return;
+      if (JUDGED.has(record.type)) judged += 1;
+      if (record.type !== 'promotion-decision') return;
       const { environment, application, decision } = record.predicate;
       replayed.push({ seq: record.header.seq, environment, application, outcome: decision.outcome, result: replayDecision(before, record.header, record.predicate, { artifact, openPgp: repository.openPgp }) });
     };
     await requireEvidence(context, clone, repository, visit);
-    if (wanted !== null && replayed.length === 0) throw new CliError('NotADecision', `Record ${wanted} is no decision of this log.`, 'See `stella status -o json` for the numbers of decisions.');
+    if (wanted !== null && replayed.length + judged === 0) throw new CliError('NotADecision', `Record ${wanted} is no decision of this log.`, 'See `stella status -o json` for the numbers of decisions.');
     const differing = replayed.filter((r) => !r.result.ok);
-    await context.terminal.result({ ok: differing.length === 0, decisions: replayed.length, identical: replayed.length - differing.length, differing }, () => {
+    await context.terminal.result({ ok: differing.length === 0, decisions: replayed.length, identical: replayed.length - differing.length, judged, differing }, () => {
       const lines = differing.flatMap(differenceLines);
-      return [...lines, `${replayed.length - differing.length} of ${replayed.length} identical`].join('\n');
+      const summary = `${replayed.length - differing.length} of ${replayed.length} identical`;
+      return [...lines, summary, `${judged} protected changes, rewrites and reviews judged again`].join('\n');
     });
     return differing.length === 0 ? 0 : 1;
   } finally {
