@@ -1,4 +1,4 @@
-import { appStateOf, type Debt } from '../core/evidence/log-state.ts';
+import { appStateOf, type Debt, type LogState } from '../core/evidence/log-state.ts';
 import { reviewOf } from '../core/trust/review.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
 import type { Subject } from './planning.ts';
@@ -7,13 +7,18 @@ import type { Subject } from './planning.ts';
 export async function settleReviews(pass: Pass): Promise<void> {
   const { batch } = pass;
   for (const [promotionDigest, approvals] of batch.state.reviewApprovals.entries()) {
-    const [subject] = approvals.flatMap((approval) => batch.state.approvals.get(approval)?.subject ?? []);
-    const debt = subject === undefined ? undefined : appStateOf(batch.state, subject.environment, subject.application).debts.find((d) => d.promotionDigest === promotionDigest);
-    if (subject === undefined || debt === undefined) continue;
+    const owed = approvals.map((approval) => owedAt(batch.state, batch.state.approvals.get(approval)?.subject ?? null, promotionDigest)).find((found) => found !== null);
+    if (owed === undefined) continue;
     await holdArtifacts(pass, approvals);
-    const { approvals: counted, missing } = reviewOf(batch.state, subject, debt, batch.asOf, batch.sources);
-    if (missing === null) batch.add({ type: 'review', predicate: { ...subject, promotionDigest: debt.promotionDigest, approvals: counted } });
+    const { approvals: counted, missing } = reviewOf(batch.state, owed, owed.debt, batch.asOf, batch.sources);
+    if (missing === null) batch.add({ type: 'review', predicate: { environment: owed.environment, application: owed.application, promotionDigest: owed.debt.promotionDigest, approvals: counted } });
   }
+}
+
+/** What is owed there; null where it is not. Anybody may say that it is owed elsewhere, and the digest decides (T27). */
+function owedAt(state: LogState, subject: Subject | null, promotionDigest: string): (Subject & { readonly debt: Debt }) | null {
+  const debt = subject === null ? undefined : appStateOf(state, subject.environment, subject.application).debts.find((one) => one.promotionDigest === promotionDigest);
+  return subject === null || debt === undefined ? null : { ...subject, debt };
 }
 
 /** Broken glass that waits for a review is a condition of its own, whatever else is decided there. */

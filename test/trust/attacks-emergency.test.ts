@@ -4,7 +4,7 @@ import type { AnyDocument, DocumentOf, SpecOf } from '../../src/core/model/docum
 import { intentPreimage } from '../../src/core/model/preimages.ts';
 import { createSshKey, signWithSsh, type SshKey } from '../fakes/git-repository.ts';
 import { doc } from '../fakes/world.ts';
-import { attack, type Verdict } from './attack.ts';
+import { attack, survives, verdict, type Verdict } from './attack.ts';
 import { personOf, releaseOf, Stage } from './attacks-fixture.ts';
 
 /**
@@ -298,6 +298,30 @@ describe('broken glass', () => {
       const release = await lockedRelease();
       await deploy('prod', release);
       return since('prod', release, 0);
+    },
+  });
+
+  /** Who asked for it speaks of it first, as if it were broken elsewhere. */
+  async function misplaced(): Promise<void> {
+    expect((await breakGlass('prod', [people().carol])).accepted).toBe(true);
+    const [debt] = (await stage.app('prod')).debts;
+    await review('prod', people().alice, { environment: 'stage', digest: debt!.promotionDigest });
+  }
+
+  const owed = async (): Promise<Verdict> => verdict((await stage.app('prod')).debts.length === 0 ? null : 'ReviewMissing');
+
+  survives('review of what somebody else spoke of in the name of another environment', {
+    rules: ['T27', 'T31'], expects: 'ReviewMissing',
+    genuine: async () => {
+      await misplaced();
+      await review('prod', people().bob);
+      return owed();
+    },
+    forged: async () => {
+      await misplaced();
+      const seen = await owed();
+      await settleDebts('prod');
+      return seen;
     },
   });
 
