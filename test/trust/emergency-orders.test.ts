@@ -12,7 +12,7 @@ import { LogFixture } from '../fakes/log-fixture.ts';
 import { createTemporaryFolder } from '../fakes/git-repository.ts';
 import { openPgp } from '../fakes/openpgp.ts';
 import { deployStep } from '../fakes/world.ts';
-import { attack, proofVerdict, type Verdict } from './attack.ts';
+import { attack, proofVerdict, survives, type Verdict } from './attack.ts';
 
 /**
  * What an agent takes on the word of a server, or of a thief of its keys, about rollbacks, broken glass and fallbacks. prod takes two sre; a
@@ -201,4 +201,21 @@ attack('order for broken glass whose quorum nobody met', {
     return prove(log);
   },
   twin: async () => prove(await broken(await freshLog())),
+});
+
+/** The glass was broken for a second release, and its time is over; what it began may be taken back for a while. */
+async function brokenOnce(): Promise<LogFixture> {
+  const log = await freshLog();
+  await deployed(log, '1.0.0');
+  log.lock('1.1.0');
+  await log.promote({ release: '1.1.0', breakGlass: { skip: ['approvals'], reason: 'shop is down', expires: new Date(log.now.getTime() + 3_600_000).toISOString() } });
+  await log.approve('bob');
+  log.after(5_000);
+  return log;
+}
+
+survives('fall-back from broken glass after its end', {
+  rules: ['T27', 'T28'], expects: 'BreakGlassNotAllowed',
+  genuine: async () => prove(await brokenOnce(), { operation: 'fall-back' }),
+  forged: async () => prove(await brokenOnce()),
 });

@@ -93,7 +93,7 @@ function prove(bundle: OrderBundle, p: Params): ProvenOrder {
   const plan = readShown<Plan>(artifact, requireDigest(predicate.sources.plan), 'plan');
   checkPlan(predicate, plan, artifact, state);
   const target = checkTarget(state, plan, predicate, order.target, p.agent);
-  const promotion = predicate.operation === 'extend' ? proveExtension(state, predicate, input, plan, artifact) : provePromotion(state, predicate, { input, plan, memory: p.memory, now: p.now, history: statesBefore(record.header.seq) });
+  const promotion = predicate.operation === 'extend' ? proveExtension(state, predicate, input, plan, artifact) : provePromotion(state, predicate, { input, plan, memory: p.memory, now: p.now, operation: order.operation, history: statesBefore(record.header.seq) });
   const approvedUntil = checkQuorum(state, bundle, { p: predicate, input, plan, promotion, artifact, params: p });
   checkFreshness(predicate, bundle, p, target.name, approvedUntil);
   if (order.operation === 'fall-back') checkFallBack(state, predicate, p.now);

@@ -3,7 +3,7 @@ import { digestOf, type Digest, type Preimage } from '../model/digest.ts';
 import type { BreakGlass, DocumentOf } from '../model/documents.ts';
 import { parseInstant, type InstantMs } from '../model/instant.ts';
 import { limits } from '../model/limits.ts';
-import { preimageDigest, type Clause, type Plan, type PlanTarget, type PromotionPreimage } from '../model/preimages.ts';
+import { preimageDigest, type Clause, type OrderOperation, type Plan, type PlanTarget, type PromotionPreimage } from '../model/preimages.ts';
 import { clausesFor, everyClause, type RuleMode } from '../decision/clauses.ts';
 import { breakGlassGate } from '../decision/gate/break-glass.ts';
 import { breakGlassFacts, goesBack, isEased } from '../decision/mode.ts';
@@ -42,15 +42,15 @@ export function provePromotion(state: LogState, p: PromotionDecisionPredicate, s
 }
 
 /** `history`: everything that was in force up to the decision. */
-type ShownPromotion = { readonly history: readonly LogState[]; readonly input: DecisionInput; readonly plan: Plan; readonly memory: AgentMemory; readonly now: InstantMs };
+type ShownPromotion = { readonly history: readonly LogState[]; readonly input: DecisionInput; readonly plan: Plan; readonly memory: AgentMemory; readonly now: InstantMs; readonly operation: OrderOperation };
 
 /**
  * By which rules it may be judged. That something ran before, and until when, are recorded facts. Whoever signs records could call anything a
  * rollback, so the agent takes the eased rule only for what it has itself run there on an order that was proven (T28).
  */
-function modeShown(state: LogState, p: PromotionDecisionPredicate, { input, plan, memory, now }: ShownPromotion): RuleMode {
+function modeShown(state: LogState, p: PromotionDecisionPredicate, { input, plan, memory, now, operation }: ShownPromotion): RuleMode {
   const { environment } = placeOf(state, p);
-  if (plan.breakGlass !== null) return brokenGlass(state, p, plan.breakGlass, now);
+  if (plan.breakGlass !== null) return brokenGlass(state, p, plan.breakGlass, operation === 'fall-back' ? null : now);
   if (input.mode !== 'rollback') return { type: 'standard' };
   const { previous } = input.state;
   const isKnown = memory.lastOrders(p.environment, p.application).some((last) => last.promotionDigest === p.decision.promotionDigest);
@@ -61,12 +61,15 @@ function modeShown(state: LogState, p: PromotionDecisionPredicate, { input, plan
   return { type: 'rollback' };
 }
 
-/** T27: policy in force, the list of what is skipped, and the time, by the agent's own clock as well. */
-function brokenGlass(state: LogState, p: PromotionDecisionPredicate, asked: BreakGlass, now: InstantMs): RuleMode {
+/**
+ * T27: policy in force, the list of what is skipped, and the time, by the agent's own clock as well.
+ * @param now null for the way back, which has an end of its own (T28)
+ */
+function brokenGlass(state: LogState, p: PromotionDecisionPredicate, asked: BreakGlass, now: InstantMs | null): RuleMode {
   const breakGlass = breakGlassFacts(state, p.environment, asked);
   const [fault] = breakGlassGate({ breakGlass, operation: p.operation }, parseInstant(p.decidedAt)).filter(({ outcome }) => outcome !== 'passed');
   const until = parseInstant(asked.expires);
-  if (fault !== undefined || until === null || now > until + limits.clockSkewSeconds * 1000) {
+  if (fault !== undefined || until === null || (now !== null && now > until + limits.clockSkewSeconds * 1000)) {
     throw new Refused('BreakGlassNotAllowed', `the glass may not be broken: ${fault?.code ?? `it ended at ${asked.expires}`}`);
   }
   return { type: 'break-glass', skip: asked.skip };
