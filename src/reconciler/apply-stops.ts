@@ -11,8 +11,7 @@ import { keyRingIn } from '../core/trust/key-ring.ts';
 import { isStop, sidesIn, stopFault } from '../core/trust/stop.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader } from '../ports/git-reader.ts';
-import { parseChanges } from './declarations.ts';
-import { readApprovalBranches, type ApprovalBranch } from './observe-approvals.ts';
+import { readApprovalBranches, readFolder, type ApprovalBranch } from './observe-approvals.ts';
 import type { Pass } from './pass.ts';
 import { isUnreachable, newErrors } from './policy-errors.ts';
 
@@ -29,10 +28,8 @@ const STOPPABLE: ReadonlySet<Kind> = new Set<Kind>(['Freeze', 'Principal', 'Agen
 export async function readStopBranches(reader: GitReader, parser: DocumentParser, branches: readonly { readonly ref: string; readonly commit: CommitId }[]): Promise<readonly StopBranch[]> {
   const read: StopBranch[] = [];
   for (const branch of await readApprovalBranches(reader, parser, branches)) {
-    const { entries } = await reader.readTree(branch.commit, { under: 'stops' });
-    const changes = entries.slice(0, limits.documentsPerStop).map((e) => ({ path: e.path, oldBlob: null, newBlob: e.blob, oldMode: null, newMode: e.mode }));
-    const files = await parseChanges(reader, parser, changes);
-    const documents = files.flatMap(({ parsed }) => parsed?.documents ?? []).map(({ document }) => document as unknown as AnyDocument).filter(({ kind }) => STOPPABLE.has(kind));
+    const files = await readFolder(reader, parser, branch.commit, { under: 'stops', most: limits.documentsPerStop });
+    const documents = files.map(({ document }) => document as unknown as AnyDocument).filter(({ kind }) => STOPPABLE.has(kind));
     read.push({ ...branch, offered: new Map(documents.slice(0, limits.documentsPerStop).map((document) => [documentDigest(document), document])) });
   }
   return read;

@@ -2,10 +2,10 @@ import type { CommitId } from '../core/model/commit-id.ts';
 import type { DocumentOf } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
-import { GitError, type GitReader } from '../ports/git-reader.ts';
+import type { GitReader } from '../ports/git-reader.ts';
 import { BarrenBranches } from './barren-branches.ts';
 import { parseChanges } from './declarations.ts';
-import { approvalsByCommits } from './observe-approvals.ts';
+import { approvalsByCommits, isUnreadable } from './observe-approvals.ts';
 
 const CANDIDATES = 'refs/stella/candidates/';
 
@@ -59,7 +59,7 @@ export class CandidateApprovals {
       return [...brought, ...approvalsByCommits(signed)];
     } catch (cause) {
       // A ref may name what is no commit, and a stranger's history may be of any length.
-      if (cause instanceof GitError && ['LimitExceeded', 'ObjectMissing', 'ObjectCorrupt'].includes(cause.code)) return [];
+      if (isUnreadable(cause)) return [];
       throw cause;
     }
   }

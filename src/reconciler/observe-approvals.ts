@@ -4,13 +4,14 @@ import { digestOfBytes, type Digest } from '../core/model/digest.ts';
 import { documentDigest, type DocumentOf } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
 import { compareText } from '../core/model/names.ts';
+import type { SourceDocument } from '../core/desired/parsed-file.ts';
 import { appStateOf, approvalKey, type LogState } from '../core/evidence/log-state.ts';
 import type { Observation } from '../core/evidence/records.ts';
 import { carriedByCommit, approvedByCommit } from '../core/trust/approval-commit.ts';
 import { signersOf, verifyDocumentsTogether } from '../core/trust/embedded-signers.ts';
 import { keyRingIn, ringWith, type KeyRing } from '../core/trust/key-ring.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
-import type { GitReader } from '../ports/git-reader.ts';
+import { GitError, type GitReader } from '../ports/git-reader.ts';
 import { parseChanges } from './declarations.ts';
 import type { Pass } from './pass.ts';
 import { rootKeysFor } from './root-proposal.ts';
@@ -139,6 +140,26 @@ export function approvalsByCommits(commits: readonly { readonly raw: Uint8Array;
   });
 }
 
+/**
+ * Documents that lie below a folder of a branch that many may push to. A branch that cannot be read holds none: whoever made it must keep nobody
+ * else's word, and no stop, from being heard (T24, T31).
+ */
+export async function readFolder(reader: GitReader, parser: DocumentParser, commit: CommitId, { under, most }: { readonly under: string; readonly most: number }): Promise<readonly SourceDocument[]> {
+  try {
+    const { entries } = await reader.readTree(commit, { under });
+    const files = await parseChanges(reader, parser, entries.slice(0, most).map((e) => ({ path: e.path, oldBlob: null, newBlob: e.blob, oldMode: null, newMode: e.mode })));
+    return files.flatMap(({ parsed }) => parsed?.documents ?? []);
+  } catch (cause) {
+    if (isUnreadable(cause)) return [];
+    throw cause;
+  }
+}
+
+/** What somebody pushed is too much, or is not what its name says. */
+export function isUnreadable(cause: unknown): boolean {
+  return cause instanceof GitError && ['LimitExceeded', 'ObjectMissing', 'ObjectCorrupt'].includes(cause.code);
+}
+
 /** A branch on which somebody left approvals, and what lies on it. */
 export type ApprovalBranch = { readonly ref: string; readonly commit: CommitId; readonly documents: readonly DocumentOf<'Approval'>[] };
 
@@ -150,10 +171,8 @@ export type ApprovalBranch = { readonly ref: string; readonly commit: CommitId; 
 export async function readApprovalBranches(reader: GitReader, parser: DocumentParser, branches: readonly { readonly ref: string; readonly commit: CommitId }[]): Promise<readonly ApprovalBranch[]> {
   const read: ApprovalBranch[] = [];
   for (const { ref, commit } of branches.slice(0, limits.approvalBranches)) {
-    const { entries } = await reader.readTree(commit, { under: 'approvals' });
-    const changes = entries.slice(0, limits.approvalsPerBranch).map((e) => ({ path: e.path, oldBlob: null, newBlob: e.blob, oldMode: null, newMode: e.mode }));
-    const files = await parseChanges(reader, parser, changes);
-    const documents = files.flatMap(({ parsed }) => parsed?.documents ?? []).flatMap(({ document }) => (document.kind === 'Approval' ? [document] : []));
+    const files = await readFolder(reader, parser, commit, { under: 'approvals', most: limits.approvalsPerBranch });
+    const documents = files.flatMap(({ document }) => (document.kind === 'Approval' ? [document] : []));
     read.push({ ref, commit, documents: documents.slice(0, limits.approvalsPerBranch) });
   }
   // The commit at the tip of a branch may approve with its message what lies there.
