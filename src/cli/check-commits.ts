@@ -1,5 +1,6 @@
 import { verifyCommit } from '../core/commit/verify-commit.ts';
 import { parseCommit } from '../core/commit/commit-object.ts';
+import { isOwnAct } from '../core/trust/approval-commit.ts';
 import { parseTrailers } from '../core/commit/trailers.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
 import { isProtected, KINDS, type DocumentKey, type Kind } from '../core/model/documents.ts';
@@ -51,7 +52,11 @@ function signatureFindings({ commit, raw, keys }: RangeCommit, { ring, objectFor
 /** A trailer that is there and says nothing: half an approval is none. */
 function trailerFindings({ commit, raw }: RangeCommit, { objectFormat }: CommitChecks): readonly Finding[] {
   const parsed = parseCommit(raw, objectFormat);
-  if (!parsed.ok || !/^stella-(?:change|approval):/im.test(parsed.commit.message) || parseTrailers(parsed.commit.message).length > 0) return [];
+  if (!parsed.ok || !/^stella-(?:change|approval):/im.test(parsed.commit.message)) return [];
+  if (parseTrailers(parsed.commit.message).length > 0) {
+    if (isOwnAct(parsed.commit)) return [];
+    return [finding({ commit, code: 'TrailerOfAnother', severity: 'note', message: 'its trailer approves nothing, because its author is not who committed it, or it is a merge', remedy: 'Whoever means it says so: git commit --amend --reset-author, or stella approve.' })];
+  }
   return [finding({ commit, code: 'TrailerUnreadable', severity: 'refused', message: 'its message names Stella-Change or Stella-Approval in a way that does not count', remedy: 'The last paragraph holds trailers only, each `Key: value`, with a digest: git commit --amend.' })];
 }
 

@@ -224,6 +224,33 @@ describe('an agent that is shown an approval commit', () => {
   });
 });
 
+describe('a commit that names a change', () => {
+  /** carol, who has no say, writes an Environment and names its change; alice, who has one, brings it to main with `git`. */
+  async function broughtBy(how: (alice: Desk, commit: string) => Promise<unknown>): Promise<Verdict> {
+    const environment = doc('Environment', `stage-${++made}`, { order: 7 }) as unknown as AnyDocument;
+    const digest = changeDigest(stage.world.pin, await stage.change('Environment', environment.metadata.name, environment));
+    const [carol, alice] = [await deskOf(people().carol), await deskOf(people().alice)];
+    await mkdir(join(carol.folder, 'environments'), { recursive: true });
+    await writeFile(join(carol.folder, 'environments', `${environment.metadata.name}.yaml`), yamlOf(environment));
+    await carol.git('add', '--', 'environments');
+    await carol.git('commit', '-q', '-m', 'Add an environment', '-m', `Stella-Change: ${digest}`);
+    await alice.git('fetch', '-q', carol.folder, 'HEAD');
+    await how(alice, 'FETCH_HEAD');
+    await alice.git('push', '-q', 'origin', 'HEAD:refs/heads/main');
+    await stage.settle();
+    return stage.changeVerdict(environment);
+  }
+
+  attack('protected change whose commit somebody entitled picked, and signed by that', {
+    rules: ['T8', 'T15'], expects: 'ChangeRefused',
+    attempt: () => broughtBy((alice, commit) => alice.git('cherry-pick', commit)),
+    twin: () => broughtBy(async (alice, commit) => {
+      await alice.git('cherry-pick', '--no-commit', commit);
+      await alice.git('commit', '-q', '-m', await alice.git('log', '-1', '--format=%B', commit));
+    }),
+  });
+});
+
 /** An Environment that is new, approved by carol's commit on a branch of her own. */
 async function changeBy(more: (digest: Digest) => Promise<string>): Promise<Verdict> {
   const environment = doc('Environment', `stage-${++made}`, { order: 7 });

@@ -11,6 +11,7 @@ import { changeDigest, genesisDocumentsDigest, inForceDigest, type DocumentRef }
 import { allInForce, rootOf, type InForce, type LogState } from '../evidence/log-state.ts';
 import type { ArtifactLookup, FoldResult, LogSources } from '../evidence/fold.ts';
 import type { ChangeApproval, ProtectedChangePredicate, RecordHeader } from '../evidence/records.ts';
+import { isOwnAct } from './approval-commit.ts';
 import { signersOf } from './embedded-signers.ts';
 import { keyFault, keyRingIn, rejectionKeyFault, ringWith, type KeyRing } from './key-ring.ts';
 import { hasSay, meetsQuorum, quorumFor } from './quorum.ts';
@@ -256,7 +257,8 @@ export function personOf(fingerprints: readonly string[], seen: Pick<Seen, 'prin
 
 function commitSigner(bytes: Uint8Array, approval: Extract<ChangeApproval, { carrier: 'commit' }>, { digest, ring }: Question): readonly string[] {
   const verified = verifyCommit(bytes, approval.commit.length === 40 ? 'sha1' : 'sha256', approval.commit, ring);
-  if (!verified.signed) return [];
+  // T15, T26: its signer's own words, not those of a commit that they picked or merged.
+  if (!verified.signed || !isOwnAct(verified.commit)) return [];
   const named = parseTrailers(verified.commit.message).filter((t) => t.key === 'Stella-Change').map((t) => t.value);
   return named.includes(digest) ? [verified.signer.fingerprint] : [];
 }

@@ -52,7 +52,7 @@ export function commitSigner(document: DocumentOf<'Approval'>, encoded: string, 
  * Whoever picks, amends or rebases somebody's commit signs it anew without meaning its words: then author and committer differ, and it approves
  * nothing. A merge speaks of what it joins, not for itself (T26).
  */
-function isOwnAct({ author, committer, parents }: ParsedCommit): boolean {
+export function isOwnAct({ author, committer, parents }: ParsedCommit): boolean {
   const who = (line: string | undefined): string | undefined => line?.replace(/ \S+ \S+$/, '');
   return author !== null && who(author.line) === who(committer?.line) && parents.length <= 1;
 }
