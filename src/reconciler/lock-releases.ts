@@ -23,13 +23,22 @@ export async function lockReleases(pass: Pass, keys: Iterable<DocumentKey>): Pro
   const again: DocumentKey[] = [];
   for (const key of [...keys].sort(compareText)) {
     const entry = pass.loaded.state.usable.Release.get(key);
-    if (entry === undefined) continue;
+    if (entry === undefined) {
+      forget(pass, key);
+      continue;
+    }
     const release = entry.document as unknown as DocumentOf<'Release'>;
     const fault = await lockRelease(pass, release);
     pass.conditions.stalled('Release', release.metadata.name, fault === null ? null : { ...fault, file: entry.file, line: entry.line });
     if (fault !== null) again.push(key);
   }
   return again;
+}
+
+/** What was said of a release that is declared no more. What is wrong with its declaration says `reportDeclarations`. */
+function forget({ conditions }: Pass, key: DocumentKey): void {
+  const name = key.slice('Release/'.length);
+  for (const { kind, name: of, type, reason } of conditions.all()) if (kind === 'Release' && of === name && reason !== 'Declaration') conditions.clear(kind, of, type);
 }
 
 async function lockRelease(pass: Pass, release: DocumentOf<'Release'>): Promise<Fault | null> {
@@ -148,7 +157,7 @@ async function counts(pass: Pass, promotion: DocumentOf<'Promotion'>, release: D
   const [environment, application] = splitPair(promotion.metadata.name);
   const bytes = new Map(files.map((f) => [f.digest, f.bytes]));
   const lookup = (digest: Digest): Uint8Array | undefined => bytes.get(digest) ?? batch.lookup(digest);
-  const entry = { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: batch.state.size, lockedAt: batch.asOf };
+  const entry = { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: batch.state.size, tip: pass.tip, lockedAt: batch.asOf };
   const state = { ...batch.state, locks: batch.state.locks.set(release.metadata.name, entry) };
   const world: PlanningWorld = { ...pass, state, desired: pass.loaded.state, lookup, openPgp: batch.openPgp };
   const { material } = await gatherMaterial(world, { environment, application }, promotion);

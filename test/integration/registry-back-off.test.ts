@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { documentDigest, type AnyDocument } from '../../src/core/model/documents.ts';
 import { changeDigest } from '../../src/core/model/preimages.ts';
 import { changeTo } from '../../src/core/trust/apply-change.ts';
-import { doc, World } from '../fakes/world.ts';
+import { doc, pathOf, World } from '../fakes/world.ts';
 
 let world: World;
 /** Tags that the registry was asked for, in order. */
@@ -61,4 +61,13 @@ it('a pause that nobody waits for any more wakes nobody', async () => {
   await world.settle();
   after(60);
   expect([await due(), (await world.state()).locks.has('shop/1.0')]).toEqual([null, true]);
+});
+
+it('a release that is declared no more is spoken of no more', async () => {
+  await world.commit([release('1.0')], { by: world.people.alice });
+  await world.settle();
+  expect(await reasons()).toEqual(['TagUnresolved']);
+  await world.commit([], { by: world.people.alice, deletes: [pathOf(release('1.0'))] });
+  await world.settle();
+  expect(await reasons()).toEqual([]);
 });
