@@ -1,6 +1,7 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import { digestOfBytes, type Digest } from '../core/model/digest.ts';
 import { documentKey, documentPreimage, isProtected, type AnyDocument, type DocumentKey, type DocumentOf, type ProtectedChange } from '../core/model/documents.ts';
+import { limits } from '../core/model/limits.ts';
 import { compareText } from '../core/model/names.ts';
 import { changeDigest } from '../core/model/preimages.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
@@ -14,6 +15,7 @@ import { applyProtectedChange, changeApprover, changeTo, isTakenBack, listFault 
 import { keyRingIn, type KeyRing } from '../core/trust/key-ring.ts';
 import { isRootChange } from '../core/trust/root-change.ts';
 import type { TouchingCommit } from '../core/trust/requesters.ts';
+import { GitError } from '../ports/git-reader.ts';
 import { parseChanges } from './declarations.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
 import { tryStop, type Offered } from './apply-stops.ts';
@@ -185,6 +187,7 @@ async function tryChange(pass: Pass, proposal: Proposal, raw: ReadonlyMap<Digest
   const artifact = (digest: Digest): Uint8Array | undefined => raw.get(digest) ?? batch.lookup(digest);
   const approvals = countedApprovals(pass, proposal, artifact);
   const proposers = approvals.length === 0 || isRootChange(proposal.changes) ? NO_PROPOSERS : await proposersOf(pass, proposal.changes);
+  if (proposers === null) return `more than ${limits.requesterCommits} commits since what is in force: nobody can tell who proposed it. A trust root that lets proposers count (proposerCounts) need not know`;
   const predicate: ProtectedChangePredicate = { basis: 'quorum', changeDigest: proposal.digest, changes: proposal.changes, approvals, proposers: proposers.found };
   const documents = proposal.changes.flatMap((c) => (c.to === null ? [] : [preimageAtTip(loaded.state, c)]));
   const trial = new Map(documents.map((document) => [digestOfBytes(document), document]));
@@ -249,10 +252,19 @@ function preimageAtTip(tip: DesiredState, change: ProtectedChange): Uint8Array {
 type Proposers = { readonly found: ProtectedChangePredicate['proposers']; readonly raw: readonly Uint8Array[] };
 const NO_PROPOSERS: Proposers = { found: { people: [], unknown: 0, commits: [] }, raw: [] };
 
-/** Who changed these documents since they came into force; only asked where no proposer counts (T15). */
-async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Promise<Proposers> {
+/** Who changed these documents since they came into force; only asked where no proposer counts (T15). @returns null when there are too many commits to look at: everything else goes on (T12) */
+async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Promise<Proposers | null> {
+  if (rootOf(pass.batch.state).spec.proposerCounts) return NO_PROPOSERS;
+  try {
+    return await findProposers(pass, changes);
+  } catch (cause) {
+    if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;
+    throw cause;
+  }
+}
+
+async function findProposers(pass: Pass, changes: readonly ProtectedChange[]): Promise<Proposers> {
   const { batch } = pass;
-  if (rootOf(batch.state).spec.proposerCounts) return NO_PROPOSERS;
   const ring = keyRingIn(batch.state, batch.openPgp);
   const people = new Set<string>();
   const used = new Map<CommitId, Uint8Array>();

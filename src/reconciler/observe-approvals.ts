@@ -48,15 +48,15 @@ function ringFor({ batch, loaded }: Parameters<typeof observeApprovals>[0], { sp
   return rings.length === 0 ? principals : ringWith(new Map([principals, ...rings].flatMap((ring) => [...ring])), batch.openPgp);
 }
 
-/** T31: one person's junk neither fills the log nor makes a decision too large to be recorded. Nobody else's approvals are touched by it. */
+/**
+ * T31: one person's junk neither fills the log nor makes a decision too large to be recorded. Nobody else's approvals are touched by it, and what was signed
+ * with one key does not silence another: a thief would take more than the key.
+ */
 function isBeyondLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
-  if (takesBack(o, state)) return false;
-  if (o.approves.type === 'rewrite') return isBeyondRewriteLimit(o, state, counts);
-  if (o.approves.type === 'change') return isBeyondChangeLimit(o, state, counts);
-  if (o.approves.type === 'review') return isBeyond(`review ${o.principal} ${o.action}`, () => inLog(o, [...state.reviewApprovals.values()].flat(), state), counts);
-  if (o.subject === null) return false;
-  const key = `${o.subject.environment}/${o.subject.application} ${o.principal} ${o.action}`;
-  const before = counts.get(key) ?? inLog(o, appStateOf(state, o.subject.environment, o.subject.application).approvals, state);
+  const about = takesBack(o, state) ? null : companyOf(o, state);
+  if (about === null) return false;
+  const key = `${about.name} ${o.principal} ${o.fingerprint} ${o.action}`;
+  const before = counts.get(key) ?? inLog(o, about.approvals(), state);
   counts.set(key, before + 1);
   return before >= limits.approvalsPerPerson;
 }
@@ -75,27 +75,21 @@ function takesBack({ action, principal, approves, subject }: Observed['observati
   return said.filter((seen) => seen.action === 'approve').length > said.filter((seen) => seen.action === 'withdraw').length;
 }
 
-/** One change digest needs one word of a person; a second key of theirs, or a change of mind, is a few more. */
-function isBeyondChangeLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
-  const key = `${o.approves.digest} ${o.principal} ${o.action}`;
-  const before = counts.get(key) ?? inLog(o, state.changeApprovals.get(o.approves.digest) ?? [], state);
-  counts.set(key, before + 1);
-  return before >= limits.approvalsPerPerson;
+/** What is counted together with this one. One change digest needs one word of a person; nobody needs to say more about all rewrites, or all reviews, that wait. */
+function companyOf({ approves, subject }: Observed['observation'], state: LogState): { readonly name: string; readonly approvals: () => readonly Digest[] } | null {
+  if (approves.type === 'rewrite') return { name: 'rewrite', approvals: () => [...state.rewriteApprovals.values()].flat() };
+  if (approves.type === 'review') return { name: 'review', approvals: () => [...state.reviewApprovals.values()].flat() };
+  if (approves.type === 'change') return { name: approves.digest, approvals: () => state.changeApprovals.get(approves.digest) ?? [] };
+  if (subject === null) return null;
+  const { environment, application } = subject;
+  return { name: `${environment}/${application}`, approvals: () => appStateOf(state, environment, application).approvals };
 }
 
-/** Nobody needs to say more than this about rewrites that wait. */
-function isBeyondRewriteLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
-  return isBeyond(`rewrite ${o.principal} ${o.action}`, () => inLog(o, [...state.rewriteApprovals.values()].flat(), state), counts);
-}
-
-function isBeyond(key: string, inLogBefore: () => number, counts: Map<string, number>): boolean {
-  const before = counts.get(key) ?? inLogBefore();
-  counts.set(key, before + 1);
-  return before >= limits.approvalsPerPerson;
-}
-
-function inLog({ principal, action }: Observed['observation'], approvals: readonly Digest[], state: LogState): number {
-  return approvals.filter((artifact) => { const seen = state.approvals.get(artifact); return seen?.principal === principal && seen.action === action; }).length;
+function inLog({ principal, fingerprint, action }: Observed['observation'], approvals: readonly Digest[], state: LogState): number {
+  return approvals.filter((artifact) => {
+    const seen = state.approvals.get(artifact);
+    return seen?.principal === principal && seen.fingerprint === fingerprint && seen.action === action;
+  }).length;
 }
 
 /** Observations of every signature by a principal in force that is new to the log; null when no principal signed. */

@@ -1,10 +1,12 @@
-import { afterAll, beforeAll, describe } from 'vitest';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { digestOfBytes } from '../../src/core/model/digest.ts';
 import type { AnyDocument } from '../../src/core/model/documents.ts';
 import { limits } from '../../src/core/model/limits.ts';
 import { createSshKey, type SshKey } from '../fakes/git-repository.ts';
 import { doc } from '../fakes/world.ts';
 import { survives, type Verdict } from './attack.ts';
 import { personOf, Stage } from './attacks-fixture.ts';
+import { Desk } from './promotion-desk.ts';
 import { pushStop, stopVerdict } from './stop-desk.ts';
 
 /** Many may push branches with approvals and stops. What one of them leaves there must keep nobody else's word from being heard (T24, T31). */
@@ -30,6 +32,52 @@ async function freezeBeside(by: SshKey, namespace: 'approvals' | 'stops', folder
   await stage.world.repository.git(['update-ref', '-d', `refs/heads/${branch}`]);
   return found;
 }
+
+describe('junk with a stolen key', () => {
+  let thief: Stage;
+  let keys: readonly SshKey[];
+  beforeAll(async () => {
+    keys = await Promise.all(['zoe-1', 'zoe-2'].map((name) => createSshKey(stage.world.folder, name)));
+    const prod = doc('Environment', 'prod', { order: 2, approvals: { people: 1, roles: [{ role: 'sre', count: 1 }] } });
+    thief = await Stage.open({ documents: [personOf('zoe', keys, ['sre']), prod] as never });
+  });
+  afterAll(() => thief.close());
+
+  /** More approvals of nothing than are kept come from the first key of zoe; then somebody approves. */
+  const flooded = async (approver: SshKey): Promise<Verdict> => {
+    const desk = await Desk.asked(thief);
+    await desk.hand(...(await Promise.all(Array.from({ length: limits.approvalsPerPerson }, (_, i) => desk.approval(keys[0]!, { digest: digestOfBytes(`${desk.release} ${i}`) })))));
+    return desk.approvedBy(approver);
+  };
+
+  survives('approval with the other key of somebody whose first key filled the log', {
+    rules: ['T9', 'T31'], expects: 'ApprovalsMissing', genuine: () => flooded(keys[1]!), forged: () => flooded(dave),
+  });
+});
+
+describe('a history that is too long', () => {
+  let long: Stage;
+  beforeAll(async () => {
+    long = await Stage.open({ documents: [personOf('dave', [dave], ['stop'])] as never, root: { proposerCounts: false } });
+    const commits = Array.from({ length: limits.requesterCommits + 1 }, (_, i) => `commit refs/heads/main\ncommitter T <t@example.test> ${1_800_000_000 + i} +0000\ndata 1\nx\n${i === 0 ? 'from refs/heads/main^0\n' : ''}\n`);
+    await long.world.repository.git(['fast-import', '--quiet', '--done'], `${commits.join('')}done\n`);
+    const environment = doc('Environment', 'stage', { order: 7 }) as unknown as AnyDocument;
+    await long.world.commit([environment, await long.changeApproval(long.world.people.bob, await long.change('Environment', 'stage', environment))]);
+  });
+  afterAll(() => long.close());
+
+  const frozenBy = async (by: SshKey): Promise<Verdict> => {
+    const freeze = doc('Freeze', `stop-${++made}`, { environments: ['prod'], reason: 'stop the line' }) as unknown as AnyDocument;
+    const found = await stopVerdict(long, [freeze], await pushStop(long, by, [freeze]));
+    // Who proposed the other change cannot be told, so it waits (T15, T20).
+    expect([await long.inForce('Environment', 'stage'), (await long.reasons()).includes('ChangeRefused')]).toEqual([null, true]);
+    return found;
+  };
+
+  survives('freeze beside a change whose proposers are lost in more commits than are looked at', {
+    rules: ['T15', 'T20', 'T24'], expects: 'StopRefused', genuine: () => frozenBy(dave), forged: () => frozenBy(long.world.people.carol),
+  });
+});
 
 describe('a branch that cannot be read', () => {
   survives('freeze beside a branch of approvals that lie deeper than anybody reads', {

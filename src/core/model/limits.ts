@@ -96,7 +96,7 @@ export const limits = {
   approvalsPerBranch: 100,
   /** Documents read from one branch with stops. */
   documentsPerStop: 100,
-  /** Approvals, and as many rejections, that one person can have in the log for one environment and application until its next run has ended. */
+  /** Approvals, and as many rejections, that one person can have in the log with one key for one environment and application until its next run has ended. */
   approvalsPerPerson: 100,
   /** Commits walked to find the requesters of one promotion. */
   requesterCommits: 10_000,
