@@ -46,7 +46,7 @@ export async function planSubject(world: PlanningWorld, subject: Subject, regist
   const locked = release === null ? undefined : world.state.locks.get(release.metadata.name);
   const made = locked !== undefined || release === null ? null : await lockHere(world, release, registry);
   const usable = made?.ok === true ? made : null;
-  const state = usable === null || release === null ? world.state : withLock(world.state, release, usable.lock, asOf);
+  const state = usable === null || release === null ? world.state : withLock(world, release, usable.lock, asOf);
   const lookup = (digest: Digest): Uint8Array | undefined => usable?.files.get(digest) ?? world.lookup(digest);
   const planned = await gatherMaterial({ ...world, state, lookup }, subject, promotion);
   const built = buildDecisionInput(state, planned.material, asOf, { artifact: lookup, openPgp: world.openPgp });
@@ -86,8 +86,8 @@ async function lockHere(world: PlanningWorld, release: DocumentOf<'Release'>, re
   return { ok: true, lock, files: new Map(files.map((f) => [f.digest, f.bytes])) };
 }
 
-function withLock(state: LogState, release: DocumentOf<'Release'>, lock: Lock, asOf: string): LogState {
-  const entry = { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: state.size, lockedAt: asOf };
+function withLock({ state, tip }: PlanningWorld, release: DocumentOf<'Release'>, lock: Lock, asOf: string): LogState {
+  const entry = { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: state.size, tip, lockedAt: asOf };
   return { ...state, locks: state.locks.set(release.metadata.name, entry) };
 }
 

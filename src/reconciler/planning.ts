@@ -92,9 +92,13 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
   const app = appStateOf(state, s.environment, s.application);
   const from = app.succeededTip ?? state.genesisTip;
   // T19: who wrote a script that the release brings along asked for it as much as who named the release. What runs already brings nothing new.
-  const releaseFiles = lock === null || operation === 'remove' || preimageDigest(lock) === app.lock ? [] : lock.snapshot.files.map((file) => file.path);
-  const commits = await touchingCommits(world, from, { ...s, release, configurationFiles: path === undefined ? [] : [path], releaseFiles });
-  if (commits === null) problems.push({ code: 'PlanInvalid', detail: `more than ${limits.requesterCommits} commits since the last run that succeeded here: nobody can tell who asked` });
+  const brings = lock === null || operation === 'remove' || preimageDigest(lock) === app.lock ? null : lock;
+  const interest = { ...s, release, configurationFiles: path === undefined ? [] : [path], releaseFiles: brings?.snapshot.files.map((file) => file.path) ?? [] };
+  const found = await touchingCommits(world, from, interest);
+  if (found === null) problems.push({ code: 'PlanInvalid', detail: `more than ${limits.requesterCommits} commits since the last run that succeeded here: nobody can tell who asked` });
+  const left = brings === null || found === null ? [] : await leftCommits(world, from, interest, brings);
+  if (left === null) problems.push({ code: 'PlanInvalid', detail: `release ${s.application}/${release ?? ''} was locked in a history that is gone: nobody can tell who wrote what it ships; give it a new version` });
+  const commits = found === null || left === null ? null : [...found, ...left.filter(({ commit }) => !found.some((other) => other.commit === commit))];
   const material: DecisionMaterial = { ...s, promotion, ended: options.ended ?? null, plan: plan?.ok === true && commits !== null ? plan.plan : null, problems, commits: commits ?? [] };
   return { material, lock: operation === 'remove' ? null : lock, configuration, plan, files: shipped.files };
 }
@@ -109,6 +113,23 @@ async function touchingCommits(world: PlanningWorld, from: CommitId | null, inte
     // After a merge both histories are reachable, and the merge itself wrote nothing (T26).
     const own = await find(world.candidate.commit);
     return [...found, ...own.filter(({ commit }) => !found.some((other) => other.commit === commit))];
+  } catch (cause) {
+    if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;
+    throw cause;
+  }
+}
+
+/**
+ * T19, T25: a lock outlives the history in which it was made, and who wrote what it ships stays somebody who asked. What ran here before was asked
+ * for then.
+ * @returns null where that history cannot be looked at
+ */
+async function leftCommits({ state, touching }: PlanningWorld, from: CommitId | null, interest: Interest, lock: Lock): Promise<readonly TouchingCommit[] | null> {
+  const entry = state.locks.get(`${interest.application}/${lock.release}`);
+  if (state.lastRewrite === null || entry === undefined) return [];
+  try {
+    const left = await touching.findLocked(from, entry.tip, interest);
+    return left === null && appStateOf(state, interest.environment, interest.application).held.some((span) => span.lock === entry.digest) ? [] : left;
   } catch (cause) {
     if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;
     throw cause;

@@ -54,6 +54,16 @@ export class TouchingCommits {
     return undone.length === 0 ? own : [...own, { commit: from, raw: new Uint8Array(), touched: undone }];
   }
 
+  /**
+   * Who wrote what a release ships, in the history in which it was locked: another history may leave them out, and the lock stays (T25).
+   * @returns null where that history is gone
+   */
+  async findLocked(from: CommitId | null, lockedAt: CommitId, interest: Interest): Promise<readonly TouchingCommit[] | null> {
+    if (!(await isHere(this.#reader, lockedAt))) return null;
+    const start = from !== null && (await isHere(this.#reader, from)) ? from : null;
+    return this.#walk(start, lockedAt, (touch) => partsOf(touch, interest).filter((part) => part === 'release'));
+  }
+
   /** Commits that themselves changed the document `key`, across a rewrite; everything of `to` where `from` is gone. */
   async findDocumentAcross(from: CommitId | null, to: CommitId, key: DocumentKey): Promise<readonly Pick<TouchingCommit, 'commit' | 'raw'>[]> {
     return this.findDocument(from !== null && (await isHere(this.#reader, from)) ? from : null, to, key);

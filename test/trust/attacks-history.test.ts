@@ -14,7 +14,11 @@ let version = 1;
 
 beforeAll(async () => {
   stage = await Stage.open({
-    documents: [doc('Environment', 'prod', { order: 2, approvals: { people: 1, roles: [{ role: 'sre', count: 1 }] } })] as readonly AnyDocument[],
+    documents: [
+      doc('Environment', 'prod', { order: 2, approvals: { people: 1, roles: [{ role: 'sre', count: 1 }] } }),
+      doc('Application', 'shop', { components: ['api'], deployment: { type: 'directory', files: ['deploy.sh'] } }),
+    ] as readonly AnyDocument[],
+    files: { 'deploy.sh': 'true\n' },
     root: { quorums: { default: { people: 2, roles: [{ role: 'admin', count: 2 }] }, create: { people: 1, roles: [{ role: 'admin', count: 1 }] } } },
   });
 });
@@ -212,6 +216,31 @@ describe('acceptance', () => {
 });
 
 describe('requesters across a rewrite', () => {
+  /** carol's script is in the lock of a release; then the branch is put back to before she wrote it, and the release asked for. */
+  async function shipped(approver: SshKey, isGone = false): Promise<Verdict> {
+    const release = `${(version += 1)}.0`;
+    stage.world.registry.put(`shop/api:${release}`, release);
+    const before = await tipOf();
+    await stage.world.commit([], { files: { 'deploy.sh': `echo ${release}\n` }, by: people().carol });
+    await stage.world.commit([releaseOf(release)], { by: people().alice });
+    await stage.settle();
+    await accept(await force(before, [releaseOf(release)]), [people().alice, people().bob]);
+    expect((await look('prod', release)).codes).not.toContain('Rewound');
+    if (isGone) await stage.restart();
+    await stage.world.commit([await stage.world.promotion('prod', release, { by: people().alice })], { by: people().alice });
+    await stage.settle();
+    if (!isGone) await deliver(await stage.promotionApproval(approver, 'prod'));
+    return look('prod', release);
+  }
+
+  attack('script of a locked release, approved by its author after a rewrite that leaves its commit out', {
+    rules: ['T19', 'T25'], expects: 'Requester', attempt: () => shipped(people().carol), twin: () => shipped(people().bob),
+  });
+
+  attack('script of a locked release whose history nobody has any more', {
+    rules: ['T12', 'T19', 'T25'], expects: 'PlanInvalid', attempt: () => shipped(people().carol, true), twin: () => shipped(people().bob),
+  });
+
   /** prod goes from one release to the next; then the branch is put back to before the second request. */
   async function putBack(): Promise<readonly [string, string]> {
     const [first, second] = [await lockedRelease(), await lockedRelease()];

@@ -134,7 +134,7 @@ function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicat
   if (preimageDigest(p.lock) !== p.lockDigest || p.lock.logId !== state.logId || p.lock.application !== p.application || p.lock.release !== p.release) {
     return refuse('LockMismatch', `the lock of ${key} does not have the digest that its record names`);
   }
-  const entry = { lock: p.lock, digest: p.lockDigest, releaseSpec: p.releaseSpec, seq: header.seq, lockedAt: header.asOf };
+  const entry = { lock: p.lock, digest: p.lockDigest, releaseSpec: p.releaseSpec, seq: header.seq, tip: header.commit as CommitId, lockedAt: header.asOf };
   return { ok: true, state: { ...state, locks: state.locks.set(key, entry) } };
 }
 

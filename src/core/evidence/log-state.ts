@@ -49,7 +49,7 @@ export type LogState = {
 
 export type InForce = { readonly kind: Kind; readonly name: string; readonly digest: Digest; readonly document: AnyDocument; readonly seq: number; /** Tip at which it came into force; null for genesis. */ readonly tip: CommitId | null };
 export type ObservedApproval = Extract<Observation, { type: 'approval' }> & { readonly observedAt: string; readonly seq: number };
-export type LockEntry = { readonly lock: Lock; readonly digest: Digest; readonly releaseSpec: Digest; readonly seq: number; readonly lockedAt: string };
+export type LockEntry = { readonly lock: Lock; readonly digest: Digest; readonly releaseSpec: Digest; readonly seq: number; /** Tip at which it was locked: who wrote what it ships is in its history. */ readonly tip: CommitId; readonly lockedAt: string };
 
 /** What is deployed: the state that a promotion replaces. */
 export type Deployed = {
