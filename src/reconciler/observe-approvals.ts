@@ -70,7 +70,8 @@ function byTurn(a: Observed, b: Observed): number {
 /** T23: what takes back a yes that is in the log is no junk, however much of that there is under the same name. There are never more of these than yes. */
 function takesBack({ action, principal, approves, subject }: Observed['observation'], state: LogState): boolean {
   if (action !== 'withdraw') return false;
-  const all = subject === null ? (state.changeApprovals.get(approves.digest) ?? []) : appStateOf(state, subject.environment, subject.application).approvals;
+  const byDigest = { change: state.changeApprovals, rewrite: state.rewriteApprovals, review: state.reviewApprovals, promotion: null }[approves.type];
+  const all = byDigest !== null ? (byDigest.get(approves.digest) ?? []) : subject === null ? [] : appStateOf(state, subject.environment, subject.application).approvals;
   const said = all.flatMap((artifact) => state.approvals.get(artifact) ?? []).filter((seen) => seen.principal === principal && seen.approves.digest === approves.digest);
   return said.filter((seen) => seen.action === 'approve').length > said.filter((seen) => seen.action === 'withdraw').length;
 }

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
+import { digestOfBytes } from '../../src/core/model/digest.ts';
 import type { AnyDocument, DocumentOf, Rewrite, SpecOf } from '../../src/core/model/documents.ts';
+import { limits } from '../../src/core/model/limits.ts';
 import { changeDigest, rewriteDigest } from '../../src/core/model/preimages.ts';
 import type { SshKey } from '../fakes/git-repository.ts';
 import { doc, pathOf, TARGET_REF, yamlOf } from '../fakes/world.ts';
@@ -164,6 +166,26 @@ attack('acceptance of another rewrite', {
     await accept(rewrite, [people().alice, people().bob]);
     return look('dev', release);
   },
+});
+
+/** Whoever stole bob's key fills what the log takes of his withdrawals, accepts, and bob takes that back with the same key. */
+async function crowdedOut(takesBack: boolean): Promise<Verdict> {
+  const release = await lockedRelease();
+  const rewrite = await force((await stage.world.repository.git(['rev-parse', 'main~1'])) as CommitId, [releaseOf(release), await request(release)]);
+  const junk = await Promise.all(Array.from({ length: limits.approvalsPerPerson }, (_, i) => stage.world.approval(people().bob, { type: 'rewrite', action: 'withdraw', digest: digestOfBytes(`junk ${release} ${i}`), rewrite })));
+  await stage.world.commit([], { branch: `stella/approvals/junk/${release}`, files: Object.fromEntries(junk.map((one) => [`approvals/${one.metadata.name}.yaml`, JSON.stringify(one)])) });
+  await look('dev', release);
+  await accept(rewrite, [people().bob]);
+  if (takesBack) await accept(rewrite, [people().bob], { action: 'withdraw' });
+  await look('dev', release);
+  await accept(rewrite, [people().alice]);
+  const seen = await look('dev', release);
+  if (takesBack) await restore(rewrite);
+  return seen;
+}
+
+attack('withdrawal of the acceptance of a rewrite crowded out by junk under a stolen key', {
+  rules: ['T23', 'T25', 'T31'], expects: 'Rewound', attempt: () => crowdedOut(true), twin: () => crowdedOut(false),
 });
 
 describe('acceptance', () => {
