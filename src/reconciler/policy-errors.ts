@@ -1,6 +1,7 @@
 import { documentKey, type AnyDocument, type DocumentKey, type ProtectedChange } from '../core/model/documents.ts';
 import { canFillRoles } from '../core/decision/match-roles.ts';
 import { checkPolicy } from '../core/desired/check-policy.ts';
+import { ruleOf } from '../core/desired/check-quorums.ts';
 import { keyIdentities } from '../core/desired/key-identity.ts';
 import type { Diagnostic } from '../core/desired/diagnostic.ts';
 import { lookupOf, unplaced } from '../core/desired/document-lookup.ts';
@@ -16,7 +17,13 @@ export function newErrors(state: LogState, changes: readonly ProtectedChange[], 
     else after.set(documentKey(change.kind, change.name), document);
   }
   const before = errorsInForce(state);
-  return errorsIn([...after.values()]).filter((d) => !before.some((b) => b.code === d.code && b.subject === d.subject && b.message === d.message));
+  return errorsIn([...after.values()]).filter((d) => !before.some((b) => isSame(b, d)));
+}
+
+/** A rule that nobody could meet before is no new error while it is met by more, or by fewer: else what a stop took away could not come back one by one (T24). */
+function isSame(a: Diagnostic, b: Diagnostic): boolean {
+  const rule = ruleOf(a);
+  return a.subject === b.subject && (rule === null ? a.code === b.code && a.message === b.message : rule === ruleOf(b));
 }
 
 /** Configuration errors in what is in force: only a stop leaves some. */

@@ -245,6 +245,40 @@ describe('who is stopped', () => {
     },
   });
 
+  /** prod takes three of four sre, and dave has stopped three of them: nobody can meet that. One of the three is to come back. */
+  const oneBack = async (by: 'alice' | 'carol'): Promise<Verdict> => {
+    const folder = await createTemporaryFolder();
+    closing.push(() => rm(folder, { recursive: true, force: true }));
+    const [dave, eve, zed] = await Promise.all(['dave', 'eve', 'zed'].map((name) => createSshKey(folder, name)));
+    if (dave === undefined || eve === undefined || zed === undefined) throw new Error('no keys');
+    const prod = doc('Environment', 'prod', { order: 2, approvals: { people: 3, roles: [{ role: 'sre', count: 3 }] } });
+    const stage = await Stage.open({ documents: docs(personOf('dave', [dave], ['stop']), personOf('eve', [eve], ['sre']), personOf('zed', [zed], ['sre']), prod), root: { quorums: { default: ADMIN(), create: ADMIN() } } });
+    closing.push(() => stage.close());
+    const stopped = docs(...([['carol', stage.world.people.carol], ['eve', eve], ['zed', zed]] as const).map(([name, key]) => personOf(name, [key], ['sre'], { suspended: { reason: 'x' } })));
+    expect(await stopVerdict(stage, stopped, await pushStop(stage, dave, stopped))).toMatchObject({ accepted: true });
+    const [back] = docs(personOf('eve', [eve], ['sre']));
+    if (back === undefined) throw new Error('nobody');
+    await stage.world.commit([back, await stage.changeApproval(stage.world.people[by], await stage.change('Principal', 'eve', back))]);
+    await stage.settle();
+    return stage.changeVerdict(back);
+  };
+  survives('one of three people who were suspended comes back, while the others are too few for a rule', { rules: ['T10', 'T24'], expects: 'ChangeRefused', genuine: () => oneBack('alice'), forged: () => oneBack('carol') });
+
+  /** The agent of bob is suspended; it shall be that of alice, suspended as it is. Then she would count as somebody else when he lets it loose. */
+  const handedOver = async (by: 'alice' | 'bob'): Promise<Verdict> => {
+    const scene = await open();
+    const { stage } = scene;
+    const agent = (await stage.world.state()).inForce.get('Agent/host')?.document as DocumentOf<'Agent'>;
+    const suspended = { ...agent, spec: { ...agent.spec, suspended: { reason: 'its host was broken into' } } };
+    await stop(scene, suspended);
+    const [given] = docs({ ...suspended, spec: { ...suspended.spec, owner: 'alice' } });
+    if (given === undefined) throw new Error('nothing to give');
+    await stage.world.commit([given, await stage.changeApproval(stage.world.people[by], await stage.change('Agent', 'host', given))]);
+    await stage.settle();
+    return stage.changeVerdict(given);
+  };
+  attack('suspended agent that its owner gives to somebody else, alone', { rules: ['T24'], expects: 'ChangeRefused', attempt: () => handedOver('bob'), twin: () => handedOver('alice') });
+
   attack('freeze excepted by who asked', {
     rules: ['T24', 'T19'],
     expects: 'Frozen',

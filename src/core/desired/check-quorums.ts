@@ -163,3 +163,10 @@ function unreachable(rule: Rule, place: Place, held: readonly (readonly string[]
     remedy: 'Demand fewer people, or give the demanded roles to more people in the same change.',
   });
 }
+
+/** Which rule of its document a diagnostic of this file is about, whoever is left to meet it; null for any other. */
+export function ruleOf({ code, message }: Diagnostic): string | null {
+  if (code !== 'ThresholdUnreachable' && code !== 'RoleUnheld') return null;
+  const [, field = message] = /^`([^`]*)`/.exec(message) ?? [];
+  return field.replace(/\.roles\[\d+\]\.role$/, '');
+}

@@ -79,12 +79,17 @@ function isNewlySuspended(before: DocumentOf<'Agent'>, after: DocumentOf<'Agent'
 export type Lifting = { readonly affected: string | null };
 
 /**
- * Whether a change lifts a stop: a Freeze deleted or no longer as wide, a suspension ended, a key that is no longer as bad as it was.
+ * Whether a change lifts a stop: a Freeze deleted or no longer as wide, a suspension ended, a key that is no longer as bad as it was, a suspended Agent deleted or given away.
  * @returns null when every stop stays
  */
 export function liftingIn({ before, after }: Sides): Lifting | null {
   if (before?.kind === 'Freeze') return after?.kind === 'Freeze' && (isWider(before, after) || isAsWide(before, after)) ? null : { affected: null };
-  if (before?.kind === 'Agent') return before.spec.suspended !== undefined && (after?.kind !== 'Agent' || after.spec.suspended === undefined) ? { affected: before.spec.owner } : null;
+  if (before?.kind === 'Agent') {
+    const { suspended, owner } = before.spec;
+    // Who gave it away would be somebody else when it is let loose.
+    const stays = after?.kind === 'Agent' && after.spec.suspended !== undefined && after.spec.owner === owner;
+    return suspended === undefined || stays ? null : { affected: owner };
+  }
   if (before?.kind !== 'Principal') return null;
   // Whoever is not in force any more can do nothing, and cannot bring themselves back.
   if (after?.kind !== 'Principal') return null;

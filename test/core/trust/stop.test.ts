@@ -56,7 +56,7 @@ describe('a lifting', () => {
     ['a freeze deleted', freeze(), null, null], ['a freeze narrowed', freeze(), freeze({ environments: ['prod'] }), null], ['a suspension ended', person({ suspended }), person(), 'ann'],
     ['a key that is active again', person({ keys: [key({ status: 'compromised', since }), two] }), person(), 'ann'], ['a compromised key taken out', person({ keys: [key({ status: 'compromised', since }), two] }), person({ keys: [two] }), 'ann'],
     ['a retirement put off', person({ keys: [key({ status: 'retired', since }), two] }), person({ keys: [key({ status: 'retired', since: '2039-01-01T00:00:00Z' }), two] }), 'ann'],
-    ['an agent let loose', agent({ suspended }), agent(), 'bob'], ['a suspended agent deleted', agent({ suspended }), null, 'bob'],
+    ['an agent let loose', agent({ suspended }), agent(), 'bob'], ['a suspended agent deleted', agent({ suspended }), null, 'bob'], ['a suspended agent with another owner', agent({ suspended }), agent({ suspended, owner: 'ann' }), 'bob'],
   ])('is %s, and says who is affected', (_, before, after, affected) => {
     expect(liftingIn({ before, after })).toEqual({ affected });
   });
