@@ -278,6 +278,11 @@ describe('configuration that contradicts itself', () => {
   attack('environment that asks for a witness, which nothing checks yet', {
     rules: ['T12', 'T29'], expects: 'UnsupportedField', attempt: written(() => doc('Environment', `e-${(made += 1)}`, { order: 100 + made, maxStale: '1h' } as never) as unknown as AnyDocument), twin: written(() => environment({ people: 1 })),
   });
+  attack('rule for rollbacks where nobody approves anything', {
+    rules: ['T12', 'T28'], expects: 'ChangeRefused',
+    attempt: written(() => doc('Environment', `e-${(made += 1)}`, { order: 100 + made, rollback: { people: 1, withinSeconds: 60 } }) as unknown as AnyDocument),
+    twin: written(() => doc('Environment', `e-${(made += 1)}`, { order: 100 + made, approvals: { people: 1 }, rollback: { people: 1, withinSeconds: 60 } }) as unknown as AnyDocument),
+  });
   attack('role that nobody holds', { rules: ['T10'], expects: 'ChangeRefused', attempt: written(() => environment({ people: 1, roles: [{ role: 'astronaut', count: 1 }] })), twin: written(() => environment({ people: 1, roles: [{ role: 'sre', count: 1 }] })) });
   attack('one key under two principals', { rules: ['T10', 'T8'], expects: 'ChangeRefused', attempt: written(() => person('mole', () => people().alice)), twin: written(() => personOf('eve', [spare()], ['admin', 'dev']) as unknown as AnyDocument) });
   attack('component of two applications', {

@@ -4,6 +4,7 @@ import { checkCycles } from './check-cycles.ts';
 import { checkKeys, type KeyIdentities } from './check-keys.ts';
 import { checkQuorums, type CanFillRoles } from './check-quorums.ts';
 import { checkReferences } from './check-references.ts';
+import { checkRollbacks } from './check-rollbacks.ts';
 import { compareDiagnostics, type Diagnostic } from './diagnostic.ts';
 import type { DocumentLookup } from './document-lookup.ts';
 
@@ -24,5 +25,6 @@ export function checkPolicy(documents: DocumentLookup, tools: PolicyTools): read
     ...checkQuorums(documents, tools.canFillRoles),
     ...checkClaims(documents),
     ...checkFreezes(documents),
+    ...checkRollbacks(documents),
   ].sort(compareDiagnostics);
 }
