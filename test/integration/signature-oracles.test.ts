@@ -121,7 +121,7 @@ describe('gpg --verify and we', () => {
     await home.gpg(['--import'], certificateOf(key));
     const made = fc.record({
       digest: fc.constantFrom('sha256', 'sha384', 'sha512', 'sha1', 'sha224'), type: fc.constantFrom(0, 0, 0, 1, 0x10),
-      hashed: fc.subarray([subpacket(28, Buffer.from('ada@example.test')), subpacket(20, Buffer.from('800000000001000178', 'hex')), subpacket(99, Buffer.of(1), true), subpacket(100, Buffer.of(1)), subpacket(3, Buffer.of(0, 0, 0, 9))]),
+      hashed: fc.subarray([subpacket(28, Buffer.from('ada@example.test')), subpacket(20, Buffer.from('80000000000100016178', 'hex')), subpacket(20, Buffer.from('800000000001000178', 'hex')), subpacket(99, Buffer.of(1), true), subpacket(100, Buffer.of(1)), subpacket(3, Buffer.of(0, 0, 0, 9))]),
     });
     let accepted = 0;
     await fc.assert(fc.asyncProperty(made, damage, fc.boolean(), async (options, change, inArmour) => {

@@ -114,10 +114,18 @@ function splitSubpackets(area: Uint8Array): readonly Subpacket[] | null {
     const end = start + length.value;
     const type = area[start];
     if (type === undefined || length.value === 0 || end > area.length) return null;
-    subpackets.push({ type: type & 0x7f, critical: (type & 0x80) !== 0, body: area.subarray(start + 1, end) });
+    const subpacket = { type: type & 0x7f, critical: (type & 0x80) !== 0, body: area.subarray(start + 1, end) };
+    if (subpacket.type === SUBPACKET.notation && !isNotation(subpacket.body)) return null;
+    subpackets.push(subpacket);
     offset = end;
   }
   return subpackets;
+}
+
+/** Flags, two lengths, a name and a value, and nothing else: other readers drop the signature. Source: RFC 9580 §5.2.3.24. */
+function isNotation(body: Uint8Array): boolean {
+  const [name, value] = [numberAt(body, 4, 2), numberAt(body, 6, 2)];
+  return name !== null && value !== null && body.length === 8 + name + value;
 }
 
 /** As the length of a packet, but 224 to 254 begin a length of two octets here. Source: RFC 9580 §5.2.3.7. */

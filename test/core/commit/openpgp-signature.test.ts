@@ -84,6 +84,14 @@ describe('a detached signature', () => {
     expect(code(signed({ hashed: [subpacket(20, notation('x@example.test', 'y')), subpacket(100, Buffer.of(1)), subpacket(3, uint32(0))] }))).toBe(key.fingerprint);
   });
 
+  test('with a notation that is shorter or longer than it says is refused, as by gpg', () => {
+    const whole = notation('x@example.test', 'y');
+    for (const broken of [whole.subarray(0, -1), Buffer.concat([whole, Buffer.of(1)]), whole.subarray(0, 7)]) {
+      expect(code(signed({ hashed: [subpacket(20, broken)] }))).toBe('SignatureMalformed');
+      expect(code(signed({ unhashed: [subpacket(20, broken)] }))).toBe('SignatureMalformed');
+    }
+  });
+
   test('that claims to be older than its key is refused', () => {
     expect(code(signed({ created: key.created - 1 }))).toBe('SignatureInvalid');
     expect(code(signed({ created: key.created }))).toBe(key.fingerprint);

@@ -30,7 +30,7 @@ describe('explainDecision', () => {
 
   it('names the command that adopts a request of which nobody knows who made it', () => {
     const input = inputOf({ clauses: [clause()], requesters: { people: [], unknown: 1 } });
-    expect(explainDecision(decide(input), input).find(({ code }) => code === 'RequesterUnknown')?.command).toBe('stella promote prod/shop 1.4.0');
+    expect(explainDecision(decide(input), input).find(({ code }) => code === 'RequesterUnknown')?.command).toBe('stella promote --adopt prod/shop');
   });
 
   it('has words for every reason, whichever gate gives it', () => {
