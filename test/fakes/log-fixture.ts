@@ -152,12 +152,12 @@ export class LogFixture implements BundleSources {
     });
   }
 
-  /** Puts a Promotion with alice's intent on the target branch and decides. @returns the decision as it stands in the log */
-  async promote(spec: PromotionSpec, by: Person = 'alice'): Promise<PromotionDecisionPredicate> {
+  /** Puts a Promotion with alice's intent on the target branch and decides. @param by null: nobody signed it @returns the decision as it stands in the log */
+  async promote(spec: PromotionSpec, by: Person | null = 'alice'): Promise<PromotionDecisionPredicate> {
     const promotion = documentOf('Promotion', `${SUBJECT.environment}/${SUBJECT.application}`, spec);
     const releaseSpec = spec.release === undefined ? null : releaseSpecDigest(releaseOf(spec.release));
-    const signature = await signWithSsh(this.people[by], canonicalBytes(intentPreimage({ logId: this.pin, promotion, releaseSpec })), 'stella-intent');
-    this.#promotions.set(documentKey('Promotion', promotion.metadata.name), { ...promotion, signatures: [{ format: 'sshsig', signature }] });
+    const signature = by === null ? null : await signWithSsh(this.people[by], canonicalBytes(intentPreimage({ logId: this.pin, promotion, releaseSpec })), 'stella-intent');
+    this.#promotions.set(documentKey('Promotion', promotion.metadata.name), signature === null ? promotion : { ...promotion, signatures: [{ format: 'sshsig', signature }] });
     return this.decide();
   }
 

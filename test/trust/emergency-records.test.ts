@@ -81,10 +81,10 @@ describe('an anchor', () => {
 });
 
 describe('a review', () => {
-  async function owed(): Promise<DocumentOf<'Approval'>['spec']['digest']> {
+  async function owed(by: Person | null = 'alice', approvers: readonly Person[] = ['bob']): Promise<DocumentOf<'Approval'>['spec']['digest']> {
     log.lock('1.0.0');
-    await log.promote({ release: '1.0.0', breakGlass: { skip: ['approvals'], reason: 'shop is down', expires: new Date(log.now.getTime() + 3_600_000).toISOString() } });
-    await log.approve('bob');
+    await log.promote({ release: '1.0.0', breakGlass: { skip: ['approvals'], reason: 'shop is down', expires: new Date(log.now.getTime() + 3_600_000).toISOString() } }, by);
+    for (const approver of approvers) await log.approve(approver);
     const run = log.app.openRun;
     if (run === null) throw new Error('no run is open');
     const at = log.now.toISOString();
@@ -103,6 +103,20 @@ describe('a review', () => {
   attack('record of a review by who approved', { rules: ['T27'], expects: 'ReviewNotMet', attempt: () => reviewed('bob'), twin: () => reviewed('carol') });
   attack('record of a review by who asked', { rules: ['T19', 'T27'], expects: 'ReviewNotMet', attempt: () => reviewed('alice'), twin: () => reviewed('carol') });
   attack('record of a review by somebody without the role', { rules: ['T21', 'T27'], expects: 'ReviewNotMet', attempt: () => reviewed('mallory'), twin: () => reviewed('carol') });
+
+  /** Nobody can tell who asked, so two had to agree; it may be mallory who asked. */
+  async function askedByNobody(reviewers: readonly Person[]): Promise<Verdict> {
+    const more = { unknownRequester: 'one-more' as const };
+    log = await LogFixture.create(`${folder}/${++made}`, { environment: { breakGlass: { ...one, ...more, skip: ['approvals'], withinSeconds: 86_400, review: { people: 1 } } }, minimums: { breakGlass: { people: 1, ...more } } });
+    const digest = await owed(null, ['bob', 'carol']);
+    const approvals: ObservedYes[] = [];
+    for (const by of reviewers) approvals.push(await observed(by, { type: 'review', digest, environment: 'prod', application: 'shop' }));
+    return folded({ type: 'review', predicate: { environment: 'prod', application: 'shop', promotionDigest: digest, approvals } });
+  }
+
+  attack('record of a review by who may have asked, where nobody can tell who did', {
+    rules: ['T20', 'T27'], expects: 'ReviewNotMet', attempt: () => askedByNobody(['mallory']), twin: () => askedByNobody(['alice', 'mallory']),
+  });
 });
 
 describe('tips in a log', () => {

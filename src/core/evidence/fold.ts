@@ -4,6 +4,7 @@ import type { CommitId } from '../model/commit-id.ts';
 import { isDigest, type Digest } from '../model/digest.ts';
 import { parseCanonicalJson } from '../model/canonical-json.ts';
 import { preimageDigest, type Plan } from '../model/preimages.ts';
+import type { DecisionInput } from '../decision/types.ts';
 import { applyProtectedChange } from '../trust/apply-change.ts';
 import { applyReview } from '../trust/review.ts';
 import { applyAnchor } from '../trust/rewrite.ts';
@@ -154,17 +155,25 @@ function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDeci
   }
   const plan = p.sources.plan === null ? undefined : artifact(p.sources.plan);
   if (plan === undefined) return refuse('ArtifactMissing', `the plan of decision ${record.header.seq} is not in the log`);
+  const debts = debtsAfter(app.debts, record.header.seq, p, artifact);
+  if (debts === null) return refuse('ArtifactMissing', `the input of decision ${record.header.seq} is not in the log`);
   const run = openedRun(app, record, p, placesOf(parseCanonicalJson(plan) as unknown as Plan));
   if (run === null) return refuse('GenerationSkipped', `decision ${record.header.seq} does not open the generation that follows`);
-  return { ok: true, state: withApp(state, { ...seen, generation: run.generation, openRun: run, debts: debtsAfter(app.debts, record.header.seq, p, run.promotionDigest) }) };
+  return { ok: true, state: withApp(state, { ...seen, generation: run.generation, openRun: run, debts }) };
 }
 
-/** T27: whoever breaks the glass owes a review, however the run ends. Deciding the same run again owes it once, to everybody who took part. */
-function debtsAfter(debts: readonly Debt[], seq: number, { breakGlass, release }: PromotionDecisionPredicate, promotionDigest: Digest): readonly Debt[] {
-  if (breakGlass === null) return debts;
+/**
+ * T27: whoever breaks the glass owes a review, however the run ends. Deciding the same run again owes it once, to everybody who took part.
+ * @returns null where the log lacks what says who asked
+ */
+function debtsAfter(debts: readonly Debt[], seq: number, { breakGlass, release, decision: { promotionDigest }, input }: PromotionDecisionPredicate, artifact: ArtifactLookup): readonly Debt[] | null {
+  if (breakGlass === null || promotionDigest === null) return debts;
+  const bytes = artifact(input);
+  const asked = bytes === undefined ? undefined : (parseCanonicalJson(bytes) as unknown as DecisionInput | undefined)?.requesters;
+  if (asked === undefined) return null;
   const known = debts.find((debt) => debt.promotionDigest === promotionDigest);
   const participants = [...new Set([...(known?.participants ?? []), ...breakGlass.participants])].sort();
-  const debt: Debt = { promotionDigest, seq: known?.seq ?? seq, release, reason: breakGlass.reason, participants };
+  const debt: Debt = { promotionDigest, seq: known?.seq ?? seq, release, reason: breakGlass.reason, participants, unknown: Math.max(known?.unknown ?? 0, asked.unknown) };
   return [...debts.filter((other) => other !== known), debt];
 }
 

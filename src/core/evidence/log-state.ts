@@ -128,7 +128,7 @@ export type LastDecision = {
 /** A span of time in which one lock ran. */
 export type Held = { readonly lock: Digest; readonly from: string; readonly until: string | null };
 /** A promotion that broke the glass. Whoever took part asked for it or approved it, and cannot review it. */
-export type Debt = { readonly promotionDigest: Digest; readonly seq: number; readonly release: string | null; readonly reason: string; readonly participants: readonly string[] };
+export type Debt = { readonly promotionDigest: Digest; readonly seq: number; readonly release: string | null; readonly reason: string; readonly participants: readonly string[]; /** Of those who asked, how many nobody can tell: any reviewer may be one of them (T20). */ readonly unknown: number };
 export type AppState = Deployed & {
   readonly environment: string;
   readonly application: string;

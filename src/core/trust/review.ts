@@ -31,7 +31,7 @@ export function reviewOf(state: LogState, place: Place, debt: Debt, asOf: string
   const against = voices.no.find(hasSay);
   if (against !== undefined) return { approvals, quorum, missing: `${against.metadata.name} does not accept it` };
   const roles = quorum.roles ?? [];
-  const need = Math.max(demandOf(quorum.people), roles.reduce((sum, { count }) => sum + demandOf(count), 0), 1);
+  const need = Math.max(demandOf(quorum.people), roles.reduce((sum, { count }) => sum + demandOf(count), 0), 1) + demandOf(debt.unknown); // T20
   const isMet = counted.length >= need && canFillRoles(roles, counted.map(({ person }) => rolesThere(person, place)));
   return { approvals, quorum, missing: isMet ? null : `${counted.length} of ${need} who took no part have reviewed it` };
 }
