@@ -31,7 +31,7 @@ class WorkerVerifier implements OpenedOpenPgp {
     this.#options = options;
   }
 
-  verify(questions: readonly OpenPgpQuestion[]): readonly boolean[] {
+  verify(questions: readonly OpenPgpQuestion[]): readonly (boolean | null)[] {
     const names = questions.map(nameOf);
     const open = new Map(names.flatMap((name, i) => { const question = questions[i]; return question === undefined || this.#known.has(name) ? [] : [[name, question] as const]; }));
     // A batch may be larger than what is remembered.
@@ -39,11 +39,14 @@ class WorkerVerifier implements OpenedOpenPgp {
     for (const part of parted([...open])) {
       const answers = this.#ask(part.map(([, question]) => question));
       for (const [i, [name]] of part.entries()) {
-        found.set(name, answers[i] === true);
-        this.#remember(name, answers[i] === true);
+        const answer = answers[i] ?? null;
+        // What this machine could not answer now says nothing about the signature, and is asked again.
+        if (answer === null) continue;
+        found.set(name, answer);
+        this.#remember(name, answer);
       }
     }
-    return names.map((name) => found.get(name) === true);
+    return names.map((name) => found.get(name) ?? null);
   }
 
   async close(): Promise<void> {
@@ -52,9 +55,9 @@ class WorkerVerifier implements OpenedOpenPgp {
     await worker?.close();
   }
 
-  #ask(questions: readonly OpenPgpQuestion[]): readonly boolean[] {
-    // One that brings down the thread, or keeps it busy, is refused by itself: the others do not suffer for it.
-    return this.#try(questions) ?? questions.map((question) => this.#try([question])?.[0] === true);
+  #ask(questions: readonly OpenPgpQuestion[]): readonly (boolean | null)[] {
+    // One that brings down the thread, or keeps it busy, goes without an answer by itself: the others do not suffer for it.
+    return this.#try(questions) ?? questions.map((question) => this.#try([question])?.[0] ?? null);
   }
 
   #try(questions: readonly OpenPgpQuestion[]): readonly boolean[] | null {

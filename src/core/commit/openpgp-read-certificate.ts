@@ -119,7 +119,8 @@ function provenSignatures({ primary, sections }: CertificateForm, verifier: Open
     return [{ proven: { fields, section }, question: { keyPacket: primary.body, signature, message } satisfies OpenPgpQuestion }];
   }));
   const answers = verifier.verify(asked.map(({ question }) => question));
-  return asked.flatMap(({ proven }, i) => (answers[i] === true ? [proven] : []));
+  // Of a revocation that nobody can say anything about the worse is assumed.
+  return asked.flatMap(({ proven }, i) => (answers[i] === true || (answers[i] === null && REVOCATIONS.includes(proven.fields.type)) ? [proven] : []));
 }
 
 const REVOCATIONS: readonly number[] = [SIGNATURE_TYPE.keyRevocation, SIGNATURE_TYPE.subkeyRevocation, SIGNATURE_TYPE.certificationRevocation];

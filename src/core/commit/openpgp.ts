@@ -23,8 +23,11 @@ export class OpenPgpUnavailable extends Error {
 
 /** The cryptography of OpenPGP. Synchronous, and the same answers for the same bytes on any machine: without clock, network or key store. */
 export interface OpenPgpVerifier {
-  /** One answer for each question, in their order. Asked together, many are answered sooner; answers are remembered. @throws OpenPgpUnavailable */
-  verify(questions: readonly OpenPgpQuestion[]): readonly boolean[];
+  /**
+   * One answer for each question, in their order; null for one that takes more time or memory than is given. Asked together, many are answered sooner;
+   * answers are remembered. @throws OpenPgpUnavailable
+   */
+  verify(questions: readonly OpenPgpQuestion[]): readonly (boolean | null)[];
 }
 
 /** Keys of certificates in force. An OpenPGP signature names its key and does not carry it. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openOpenPgpVerifier, type OpenedOpenPgp } from '../../../src/adapters/openpgp/open-verifier.ts';
+import type { OpenPgpVerifier } from '../../../src/core/commit/openpgp.ts';
 import { mergeCertificates, primaryFingerprint } from '../../../src/core/commit/openpgp-certificate.ts';
 import { claimedKeys, readCertificate } from '../../../src/core/commit/openpgp-read-certificate.ts';
 import type { OpenPgpCertificate, OpenPgpKey } from '../../../src/core/model/openpgp-key.ts';
@@ -73,6 +74,14 @@ describe('the primary key', () => {
   test('is revoked also by a signature that would be too weak to bind it: stopping is easier than going on', () => {
     const rsa = makePgpKey('rsa');
     expect(keyOf(certificateOf(rsa, { revocation: { digest: 'sha1', created: CREATED + 500 } }), rsa.fingerprint)).toMatchObject({ revocation: { compromised: true } });
+  });
+
+  test('is revoked also when nobody can tell whether the revocation is genuine, and proves nothing when nobody can tell whether its own signature is', () => {
+    const armoured = certificateOf(primary, { revocation: { created: CREATED + 500 } });
+    const unsure = (type: number): OpenPgpVerifier => ({ verify: (questions) => questions.map((q) => (q.signature[1] === type ? null : verifier.verify([q])[0] ?? null)) });
+    const read = readCertificate(armoured, unsure(0x20));
+    expect(read).toMatchObject({ ok: true, certificate: { keys: [{ revocation: { compromised: true } }] } });
+    expect(readCertificate(armoured, unsure(0x13))).toMatchObject({ ok: false });
   });
 
   test('is revoked wherever in the certificate the revocation lies, and by nobody else', () => {
