@@ -53,12 +53,13 @@ function ringFor({ batch, loaded }: Parameters<typeof observeApprovals>[0], { sp
  * with one key does not silence another: a thief would take more than the key.
  */
 function isBeyondLimit(o: Observed['observation'], state: LogState, counts: Map<string, number>): boolean {
-  const about = takesBack(o, state) ? null : companyOf(o, state);
-  if (about === null) return false;
-  const key = `${about.name} ${o.principal} ${o.fingerprint} ${o.action}`;
-  const before = counts.get(key) ?? inLog(o, about.approvals(), state);
-  counts.set(key, before + 1);
-  return before >= limits.approvalsPerPerson;
+  const beyond = takesBack(o, state) ? [] : companiesOf(o, state).filter(({ name, approvals, most = limits.approvalsPerPerson }) => {
+    const key = `${name} ${o.principal} ${o.fingerprint} ${o.action}`;
+    const before = counts.get(key) ?? inLog(o, approvals(), state);
+    counts.set(key, before + 1);
+    return before >= most;
+  });
+  return beyond.length > 0;
 }
 
 /** By digest; what takes something back after what it takes back. */
@@ -76,14 +77,24 @@ function takesBack({ action, principal, approves, subject }: Observed['observati
   return said.filter((seen) => seen.action === 'approve').length > said.filter((seen) => seen.action === 'withdraw').length;
 }
 
-/** What is counted together with this one. One change digest needs one word of a person; nobody needs to say more about all rewrites, or all reviews, that wait. */
-function companyOf({ approves, subject }: Observed['observation'], state: LogState): { readonly name: string; readonly approvals: () => readonly Digest[] } | null {
-  if (approves.type === 'rewrite') return { name: 'rewrite', approvals: () => [...state.rewriteApprovals.values()].flat() };
-  if (approves.type === 'review') return { name: 'review', approvals: () => [...state.reviewApprovals.values()].flat() };
-  if (approves.type === 'change') return { name: approves.digest, approvals: () => state.changeApprovals.get(approves.digest) ?? [] };
-  if (subject === null) return null;
+type Company = { readonly name: string; readonly approvals: () => readonly Digest[]; readonly most?: number };
+
+/**
+ * What is counted together with this one. One change digest needs one word of a person; nobody needs to say more about all rewrites, or all reviews, that
+ * wait. Changes can be thought up without end, so what one key says about all of them that never came into force is counted as well.
+ */
+function companiesOf({ approves, subject }: Observed['observation'], state: LogState): readonly Company[] {
+  if (approves.type === 'rewrite') return [{ name: 'rewrite', approvals: () => [...state.rewriteApprovals.values()].flat() }];
+  if (approves.type === 'review') return [{ name: 'review', approvals: () => [...state.reviewApprovals.values()].flat() }];
+  if (approves.type === 'change') {
+    return [
+      { name: approves.digest, approvals: () => state.changeApprovals.get(approves.digest) ?? [] },
+      { name: 'change', approvals: () => [...state.changeApprovals.values()].flat(), most: limits.changeApprovalsPerKey },
+    ];
+  }
+  if (subject === null) return [];
   const { environment, application } = subject;
-  return { name: `${environment}/${application}`, approvals: () => appStateOf(state, environment, application).approvals };
+  return [{ name: `${environment}/${application}`, approvals: () => appStateOf(state, environment, application).approvals }];
 }
 
 function inLog({ principal, fingerprint, action }: Observed['observation'], approvals: readonly Digest[], state: LogState): number {

@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
-import type { AnyDocument } from '../../src/core/model/documents.ts';
+import type { AnyDocument, ProtectedChange } from '../../src/core/model/documents.ts';
 import { limits } from '../../src/core/model/limits.ts';
 import { createSshKey, type SshKey } from '../fakes/git-repository.ts';
 import { doc } from '../fakes/world.ts';
@@ -53,6 +53,25 @@ describe('junk with a stolen key', () => {
   survives('approval with the other key of somebody whose first key filled the log', {
     rules: ['T9', 'T31'], expects: 'ApprovalsMissing', genuine: () => flooded(keys[1]!), forged: () => flooded(dave),
   });
+});
+
+it('approvals of changes that nobody asked for stop growing the log (T31), and another key of the same person is heard', async () => {
+  const keys = [await createSshKey(stage.world.folder, 'yan-1'), await createSshKey(stage.world.folder, 'yan-2')] as const;
+  const flooded = await Stage.open({ documents: [personOf('yan', keys, ['sre'])] as never });
+  try {
+    const invented = (i: number): ProtectedChange => ({ kind: 'Freeze', name: `never-${i}`, count: 0, from: null, to: digestOfBytes(`never ${i}`) });
+    const approvals = (by: SshKey, from: number, count: number) => Promise.all(Array.from({ length: count }, (_, i) => flooded.changeApproval(by, [invented(from + i)])));
+    const grown = async (by: SshKey, from: number, count: number): Promise<number> => {
+      const before = (await flooded.world.state()).approvals.size;
+      await flooded.world.commit((await approvals(by, from, count)) as unknown as AnyDocument[]);
+      await flooded.settle();
+      return (await flooded.world.state()).approvals.size - before;
+    };
+    expect(await grown(keys[0], 0, limits.changeApprovalsPerKey + 5)).toBe(limits.changeApprovalsPerKey);
+    expect([await grown(keys[0], 1_000, 2), await grown(keys[1], 2_000, 2)]).toEqual([0, 2]);
+  } finally {
+    await flooded.close();
+  }
 });
 
 describe('a history that is too long', () => {

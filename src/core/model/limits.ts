@@ -98,6 +98,8 @@ export const limits = {
   documentsPerStop: 100,
   /** Approvals, and as many rejections, that one person can have in the log with one key for one environment and application until its next run has ended. */
   approvalsPerPerson: 100,
+  /** Of one key about changes that have not come into force, whichever (T31). Those that do are no longer counted. */
+  changeApprovalsPerKey: 300,
   /** Commits walked to find the requesters of one promotion. */
   requesterCommits: 10_000,
   /** Commits of the target branch that are read at once. */
