@@ -66,7 +66,7 @@ describe('an approval signed with OpenPGP', () => {
   attack('MD5 OpenPGP signature', { rules: ['T5'], expects: 'DigestUnsupported', ...flawed({ digest: 'md5' }, rsa) });
   attack('text-mode OpenPGP signature', { rules: ['T5'], expects: 'SignatureTypeUnsupported', ...flawed({ type: 0x01 }) });
   attack('OpenPGP signature of a certification over the bytes of an approval', { rules: ['T5'], expects: 'SignatureTypeUnsupported', ...flawed({ type: 0x10 }) });
-  attack('OpenPGP signature with a critical notation', { rules: ['T5'], expects: 'SubpacketUnsupported', ...flawed({ hashed: [subpacket(20, Buffer.from('800000000001000178', 'hex'), true)] }) });
+  attack('OpenPGP signature with a critical notation', { rules: ['T5'], expects: 'SubpacketUnsupported', ...flawed({ hashed: [subpacket(20, Buffer.from('80000000000100016178', 'hex'), true)] }) });
   attack('OpenPGP signature that names its key where nobody signed it', {
     rules: ['T5'], expects: 'IssuerMissing', ...flawed({ issuer: null, unhashed: [subpacket(33, Buffer.concat([Buffer.of(4), Buffer.from(primary.fingerprint, 'hex')]))] }),
   });

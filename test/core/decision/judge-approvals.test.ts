@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { judgeApprovals, type ApprovalCandidate, type ApprovalQuestion } from '../../../src/core/decision/judge-approvals.ts';
+import type { Digest } from '../../../src/core/model/digest.ts';
 import type { RejectCode } from '../../../src/core/decision/types.ts';
 import type { DocumentOf, PrincipalKey, PrincipalSpec } from '../../../src/core/model/documents.ts';
 import type { KeyHolder } from '../../../src/core/trust/key-ring.ts';
@@ -169,12 +170,18 @@ describe('a withdrawal', () => {
   });
 
   it('never adds an approval, and never loses a rejection, whatever else is there', () => {
-    const anything = fc.record({
-      principal: fc.constantFrom('ann', 'bob'), action: fc.constantFrom('approve' as const, 'reject' as const, 'withdraw' as const), approves: fc.constantFrom(digest('this'), digest('other')),
-      document: fc.constantFrom(digest('1'), digest('2'), digest('3'), digest('4')), despite: fc.subarray([digest('1'), digest('2'), digest('3'), digest('4')]),
-    }).map((more) => candidate(more.principal, { ...more, payload: more.document }));
+    const actions = ['approve', 'reject', 'withdraw'] as const;
+    const subjects = [digest('this'), digest('other')];
+    // What a document says is part of its digest.
+    const documentOf = (action: string, approves: string, n: number): Digest => digest(`${action} ${approves} ${n}`);
+    const withdrawals = subjects.flatMap((approves) => [1, 2].map((n) => documentOf('withdraw', approves, n)));
+    const anything = fc.record({ principal: fc.constantFrom('ann', 'bob'), action: fc.constantFrom(...actions), approves: fc.constantFrom(...subjects), n: fc.constantFrom(1, 2), despite: fc.subarray(withdrawals) }).map(({ n, ...more }) => {
+      const document = documentOf(more.action, more.approves, n);
+      return candidate(more.principal, { ...more, document, payload: document });
+    });
     fc.assert(fc.property(fc.array(anything, { maxLength: 8 }), anything, (candidates, one) => {
-      const withdrawal = { ...one, action: 'withdraw' as const };
+      const document = documentOf('withdraw', one.approves, 2);
+      const withdrawal = { ...one, action: 'withdraw' as const, document, payload: document };
       const [before, after] = [judged(...candidates), judged(...candidates, withdrawal)];
       const votes = (of: typeof before, action: string): readonly string[] => of.approvals.filter((a) => a.action === action).map((a) => `${a.principal} ${a.document}`);
       expect(votes(before, 'approve')).toEqual(expect.arrayContaining([...votes(after, 'approve')]));
