@@ -10,7 +10,7 @@ import { agentKeys } from '../../adapters/pki/agent-keys.ts';
 import { openStorage } from '../../adapters/postgres/storage.ts';
 import { openIdentity, storeCertificates } from '../../agent/identity.ts';
 import { Journal } from '../../agent/journal.ts';
-import { claimFolder } from '../../agent/sole-process.ts';
+import { AgentRunsAlready, claimFolder } from '../../agent/sole-process.ts';
 import { startAgent, type RunningAgent } from '../../agent/start-agent.ts';
 import type { AgentConfig } from '../../config/agent.ts';
 import type { ServerConfig } from '../../config/server.ts';
@@ -101,7 +101,10 @@ function checkAuthority(certificate: Uint8Array, chain: Uint8Array, p: Parameter
 
 /** T16: what the chain has shown is not forgotten, so that nobody shows this agent an older one later. While it runs it has its own word for that. */
 async function rememberChange(folder: string, pin: Digest, change: SeenChange): Promise<void> {
-  const free = await claimFolder(folder).catch(() => null);
+  const free = await claimFolder(folder).catch((cause: unknown) => {
+    if (cause instanceof AgentRunsAlready) return null;
+    throw cause;
+  });
   if (free === null) return;
   try {
     const journal = await Journal.open(join(folder, 'journal'));
