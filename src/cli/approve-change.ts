@@ -8,7 +8,7 @@ import { commitText, seenCommit, type LoadedDeclarations } from './clone.ts';
 import { CliError } from './command.ts';
 import { bareChanges, pendingIn, sidesOf, type Pending, type PendingChange } from './pending.ts';
 import type { Answer } from './approve-promotion.ts';
-import { plain } from './terminal.ts';
+import { plain } from '../core/model/plain-text.ts';
 import { textDifference } from './text-difference.ts';
 
 /** What one approval of protected changes approves, for the approver's eyes and for JSON. */

@@ -8,7 +8,7 @@ import { appStateOf } from '../core/evidence/log-state.ts';
 import type { PlanningWorld } from '../reconciler/planning.ts';
 import { CliError } from './command.ts';
 import type { PlannedSubject, TagCheck } from './plan-subject.ts';
-import { plain } from './terminal.ts';
+import { plain } from '../core/model/plain-text.ts';
 
 /** What one approval of a promotion approves, for the approver's eyes and for JSON. */
 export type PromotionView = {

@@ -4,7 +4,7 @@ import { reviewOf } from '../core/trust/review.ts';
 import type { Subject } from '../reconciler/planning.ts';
 import type { Evidence } from './clone.ts';
 import { CliError } from './command.ts';
-import { plain } from './terminal.ts';
+import { plain } from '../core/model/plain-text.ts';
 
 type Answer = Pick<ApprovalSpec, 'action' | 'nonce'> & Partial<Pick<ApprovalSpec, 'comment' | 'expires'>>;
 export type ReviewQuestion = { readonly text: string; readonly model: object; readonly specs: readonly ApprovalSpec[]; readonly warnings: readonly string[] };

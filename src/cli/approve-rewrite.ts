@@ -8,7 +8,7 @@ import { acceptanceOf } from '../core/trust/rewrite.ts';
 import { findRewound, isHere, reachOf } from '../reconciler/rewrites.ts';
 import type { CloneParts, Evidence, Repository } from './clone.ts';
 import { CliError } from './command.ts';
-import { plain } from './terminal.ts';
+import { plain } from '../core/model/plain-text.ts';
 
 export type RewriteQuestion = { readonly text: string; readonly model: object; readonly specs: readonly ApprovalSpec[]; readonly warnings: readonly string[] };
 type Desk = { readonly clone: CloneParts; readonly repository: Repository; readonly evidence: Evidence; readonly now: string };

@@ -1,5 +1,5 @@
 import { CliError } from './command.ts';
-import { plain } from './terminal.ts';
+import { plain } from '../core/model/plain-text.ts';
 
 const FILES_SHOWN = 20;
 

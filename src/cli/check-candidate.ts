@@ -12,7 +12,7 @@ import { signersOf } from '../core/trust/embedded-signers.ts';
 import type { KeyRing } from '../core/trust/key-ring.ts';
 import type { Rehearsal } from '../reconciler/rehearse.ts';
 import type { LoadedDeclarations } from './clone.ts';
-import { finding, type Finding, type Severity } from './finding.ts';
+import { finding, type Finding, type Severity } from '../core/proposal/finding.ts';
 import { pendingIn } from './pending.ts';
 
 /** Faults of declarations that the target branch does not have yet (T10, T12). */

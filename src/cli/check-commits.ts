@@ -9,7 +9,7 @@ import type { LogState } from '../core/evidence/log-state.ts';
 import { changeTo } from '../core/trust/apply-change.ts';
 import { keyFault, type KeyRing } from '../core/trust/key-ring.ts';
 import type { ChangeCommit } from '../reconciler/apply-changes.ts';
-import { finding, type Finding, type Severity } from './finding.ts';
+import { finding, type Finding, type Severity } from '../core/proposal/finding.ts';
 
 /** A commit of the range, and what it changed itself (T26). */
 export type RangeCommit = { readonly commit: CommitId; readonly raw: Uint8Array; readonly keys: ReadonlySet<DocumentKey>; readonly paths: ReadonlySet<string> };

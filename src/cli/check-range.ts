@@ -10,7 +10,7 @@ import { CandidateConflict } from './candidate-conflict.ts';
 import { seenCommit, type CloneParts, type Evidence, type LoadedDeclarations, type Repository } from './clone.ts';
 import type { CommandContext } from './command.ts';
 import { diagnose } from './commands/lint.ts';
-import { finding, sortedFindings, type Finding } from './finding.ts';
+import { finding, sortedFindings, type Finding } from '../core/proposal/finding.ts';
 import { rehearsalOf, unharvestedApprovals } from './rehearsal.ts';
 
 export type Checked = { readonly commit: string; readonly target: string | null; readonly commits: number; readonly findings: readonly Finding[] };

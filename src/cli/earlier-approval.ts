@@ -8,7 +8,7 @@ import { isWithdrawn, withdrawalsIn } from '../core/trust/withdrawals.ts';
 import type { PlanningWorld, Subject } from '../reconciler/planning.ts';
 import type { RecordStep } from '../reconciler/read-evidence.ts';
 import { componentsOf, differenceLines, emergencyLines, filesOf, readJson, ruleText, targetsOf, variablesOf, type PromotionView } from './approve-promotion.ts';
-import { plain } from './terminal.ts';
+import { plain } from '../core/model/plain-text.ts';
 
 /** An approval of somebody, with what they signed. */
 export type EarlierApproval = { readonly seen: ObservedApproval; readonly document: DocumentOf<'Approval'> };

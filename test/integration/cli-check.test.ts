@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Finding } from '../../src/cli/finding.ts';
+import type { Finding } from '../../src/core/proposal/finding.ts';
 import { createSshKey, runProgram, type SshKey } from '../fakes/git-repository.ts';
 import { doc, World, yamlOf } from '../fakes/world.ts';
 import { cloneFor, json, putImage, type Clone } from './cli-fixture.ts';

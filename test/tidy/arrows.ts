@@ -23,7 +23,7 @@ const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = { adapters
 const HARMLESS_OF_PROCESS = new Set(['kill', 'platform', 'arch', 'pid', 'hrtime', 'versions']);
 
 /** The stages of the core, each seeing the ones before it. */
-const STAGES = ['model', 'commit', 'trust', 'desired', 'release', 'decision', 'workflow', 'evidence', 'order'] as const;
+const STAGES = ['model', 'commit', 'trust', 'desired', 'release', 'decision', 'workflow', 'evidence', 'order', 'proposal'] as const;
 
 /**
  * Values that every stage speaks of, kept with the stage that they are named after. They may be imported from

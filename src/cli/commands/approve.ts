@@ -18,7 +18,7 @@ import { bareChanges, pendingIn } from '../pending.ts';
 import { checkTags, planSubject, type PlannedSubject } from '../plan-subject.ts';
 import { publishApproval, remoteFor, type Published } from '../publish-approval.ts';
 import { requireEvidence } from '../require-evidence.ts';
-import { plain } from '../terminal.ts';
+import { plain } from '../../core/model/plain-text.ts';
 
 export const command: Command<CloneParts> = {
   name: 'approve',

@@ -2,7 +2,7 @@ import type { CommitId } from '../../core/model/commit-id.ts';
 import { checkRange } from '../check-range.ts';
 import { EVIDENCE_OPTIONS, LAYOUT_OPTION, type CloneParts, type Repository } from '../clone.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
-import { exitCodeOf, findingText } from '../finding.ts';
+import { exitCodeOf, findingText } from '../../core/proposal/finding.ts';
 import { installHook } from '../push-hook.ts';
 import { requireEvidence } from '../require-evidence.ts';
 

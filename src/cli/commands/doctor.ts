@@ -1,7 +1,8 @@
 import { keyFault, keyRingIn } from '../../core/trust/key-ring.ts';
 import { EVIDENCE_OPTIONS, KEY_OPTION, type CloneParts, type Evidence, type PersonalKey, type Repository } from '../clone.ts';
 import { CliError, OUTPUT_OPTION, type Command, type CommandContext, type ExitCode } from '../command.ts';
-import { plain, type Paint } from '../terminal.ts';
+import { plain } from '../../core/model/plain-text.ts';
+import { type Paint } from '../terminal.ts';
 
 export const command: Command<CloneParts> = {
   name: 'doctor',

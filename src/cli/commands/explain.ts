@@ -8,7 +8,7 @@ import { planSubject, subjectsNamed, type PlannedSubject } from '../plan-subject
 import { rewoundNote } from '../rewound-note.ts';
 import { requireEvidence } from '../require-evidence.ts';
 import { stopsInForce, stopText, type StopView } from '../stop-view.ts';
-import { plain } from '../terminal.ts';
+import { plain } from '../../core/model/plain-text.ts';
 
 export const command: Command<CloneParts> = {
   name: 'explain',

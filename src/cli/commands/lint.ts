@@ -8,7 +8,7 @@ import { canFillRoles } from '../../core/decision/match-roles.ts';
 import { KINDS } from '../../core/model/documents.ts';
 import { REF_OPTION, type CloneParts } from '../clone.ts';
 import { OUTPUT_OPTION, textOption, type Command, type CommandContext, type ExitCode } from '../command.ts';
-import { plain } from '../terminal.ts';
+import { plain } from '../../core/model/plain-text.ts';
 
 export const command: Command<CloneParts> = {
   name: 'lint',

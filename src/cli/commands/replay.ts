@@ -4,7 +4,7 @@ import type { EvidenceRecord } from '../../core/evidence/records.ts';
 import type { RecordStep } from '../../reconciler/read-evidence.ts';
 import { EVIDENCE_OPTIONS, type CloneParts } from '../clone.ts';
 import { CliError, OUTPUT_OPTION, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
-import { plain } from '../terminal.ts';
+import { plain } from '../../core/model/plain-text.ts';
 import { requireEvidence } from '../require-evidence.ts';
 
 export const command: Command<CloneParts> = {

@@ -8,7 +8,8 @@ import { rewoundNote } from '../rewound-note.ts';
 import { stopText } from '../stop-view.ts';
 import { requireEvidence } from '../require-evidence.ts';
 import { statusOf, type ApplicationStatus, type StatusModel } from '../status-model.ts';
-import { plain, type Terminal } from '../terminal.ts';
+import { plain } from '../../core/model/plain-text.ts';
+import { type Terminal } from '../terminal.ts';
 
 export const command: Command<CloneParts> = {
   name: 'status',

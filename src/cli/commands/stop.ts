@@ -16,7 +16,7 @@ import { publishStop, remoteFor } from '../publish-approval.ts';
 import { requireEvidence } from '../require-evidence.ts';
 import { stopDocument, windowOf, type StopRequest } from '../stop-documents.ts';
 import { stopsInForce, stopText, type StopView } from '../stop-view.ts';
-import { plain } from '../terminal.ts';
+import { plain } from '../../core/model/plain-text.ts';
 import { textDifference } from '../text-difference.ts';
 
 export const command: Command<CloneParts> = {

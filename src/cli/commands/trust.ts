@@ -11,7 +11,8 @@ import { allowedSigners } from '../allowed-signers.ts';
 import { EVIDENCE_OPTIONS, REF_OPTION, type CloneParts, type Evidence, type Repository } from '../clone.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { requireEvidence } from '../require-evidence.ts';
-import { columns, plain, type Terminal } from '../terminal.ts';
+import { plain } from '../../core/model/plain-text.ts';
+import { columns, type Terminal } from '../terminal.ts';
 import { trustView, waitingIn, type KeyView, type TrustView, type Waiting } from '../trust-model.ts';
 
 const SERVICE_ROLES: readonly string[] = ['decisions', 'evidence-commits', 'agent-ca'] satisfies readonly ServiceRole[];

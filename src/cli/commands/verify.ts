@@ -5,7 +5,8 @@ import { TipCheck } from '../check-tips.ts';
 import { RecordCheck } from '../check-records.ts';
 import { EVIDENCE_OPTIONS, type CloneParts, type Evidence, type Repository } from '../clone.ts';
 import { OUTPUT_OPTION, type Command, type CommandContext, type ExitCode } from '../command.ts';
-import { columns, plain } from '../terminal.ts';
+import { plain } from '../../core/model/plain-text.ts';
+import { columns } from '../terminal.ts';
 
 export const command: Command<CloneParts> = {
   name: 'verify',

@@ -1,3 +1,4 @@
+import { plain } from '../model/plain-text.ts';
 import type { Decision, DecisionInput, GateName, GateResult, ReasonCode, RejectCode, RejectedApproval } from './types.ts';
 
 /** One thing to tell a reader about a decision. CLI, comment and API show the same lines. */
@@ -51,11 +52,6 @@ function renderLine(line: ExplainLine): string {
 function titleOf(line: ExplainLine): string {
   if (line.about === 'gate') return `  [${line.outcome ?? ''}] ${line.gate ?? ''}${line.subject === '' ? '' : ` ${line.subject}`}: ${line.text}`;
   return line.about === 'decision' ? line.text : `  ${line.text}`;
-}
-
-/** Text from documents must not move the cursor of a terminal or end a line. */
-function plain(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD');
 }
 
 function lineOf(line: Partial<ExplainLine> & Pick<ExplainLine, 'about'>, advice: Advice): ExplainLine {

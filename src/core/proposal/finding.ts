@@ -1,5 +1,4 @@
-import type { ExitCode } from './command.ts';
-import { plain } from './terminal.ts';
+import { plain } from '../model/plain-text.ts';
 
 /** refused: would not count, or not come into force, if it were merged now. waits: somebody or something else is needed. note: worth knowing. */
 export type Severity = 'refused' | 'waits' | 'note';
@@ -40,6 +39,6 @@ export function findingText(f: Finding): string {
 }
 
 /** @param strict what waits for others is refused as well: the branch goes to where nobody else is asked any more */
-export function exitCodeOf(findings: readonly Finding[], strict: boolean): ExitCode {
+export function exitCodeOf(findings: readonly Finding[], strict: boolean): 0 | 1 {
   return findings.some(({ severity }) => severity === 'refused' || (strict && severity === 'waits')) ? 1 : 0;
 }
