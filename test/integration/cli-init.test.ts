@@ -95,6 +95,7 @@ describe('stella init', () => {
       expect((await stat(join(made.keysFolder, name))).mode & 0o777).toBe(0o600);
     }
     expect((await stat(made.keysFolder)).mode & 0o777).toBe(0o700);
+    expect(JSON.parse(await readFile(join(made.keysFolder, 'agent-host-1/agent.json'), 'utf8'))).toEqual({ name: 'host-1', server: null, genesis: null });
     const parsed = parseServerConfig(await readFile(made.configuration, 'utf8'), {}, { folder: made.keysFolder });
     expect(parsed).toMatchObject({ ok: true, config: { genesis: made.pin, keys: { decisions: join(made.keysFolder, 'decisions.pem') } } });
   });

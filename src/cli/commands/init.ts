@@ -23,7 +23,8 @@ export type InitParts = {
   writeNew(folder: string, files: ReadonlyMap<string, string>): Promise<void>;
   removeFolder(folder: string): Promise<void>;
   makeServerKeys(folder: string, environment: CommandContext['environment']): Promise<GenesisRules['services']>;
-  makeAgentIdentity(stateFolder: string): Promise<string>;
+  /** @returns SPKI PEM */
+  makeIdentity(stateFolder: string, agent: string): Promise<string>;
 };
 
 export const command: Command<InitParts> = {
@@ -136,7 +137,7 @@ async function othersIn(context: CommandContext, init: InitParts, text: string):
 
 async function write(context: CommandContext, init: InitParts, places: Places, team: Team): Promise<Done> {
   const services = await init.makeServerKeys(places.keysFolder, context.environment);
-  const agentKey = await init.makeAgentIdentity(join(places.keysFolder, 'agent-host-1'));
+  const agentKey = await init.makeIdentity(join(places.keysFolder, 'agent-host-1'), 'host-1');
   const plan: InitPlan = { people: team.people, alone: team.alone, targetsFolder: places.targetsFolder, agentKey, services };
   const parser = init.parser();
   const { files, pin } = writeRepository({ files: initFiles(plan), rules: rulesFor(plan), id: init.randomHex(32), parser, rootComment: rootComment(plan) });

@@ -1,5 +1,4 @@
-import { createPublicKey, X509Certificate } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
 import { arch, platform } from 'node:os';
 import { join } from 'node:path';
 import { composeHost } from '../../adapters/compose-host/compose-host.ts';
@@ -14,8 +13,7 @@ import { AgentRunsAlready, claimFolder } from '../../agent/sole-process.ts';
 import { startAgent, type RunningAgent } from '../../agent/start-agent.ts';
 import type { AgentConfig } from '../../config/agent.ts';
 import type { ServerConfig } from '../../config/server.ts';
-import { isDigest, type Digest } from '../../core/model/digest.ts';
-import { isSegment } from '../../core/model/names.ts';
+import type { Digest } from '../../core/model/digest.ts';
 import type { SeenChange } from '../../core/order/fold-changes.ts';
 import { isAgentAuthority, proveRoot } from '../../core/order/root-chain.ts';
 import type { Platform } from '../../ports/blob-source.ts';
@@ -23,6 +21,7 @@ import type { TargetDriver } from '../../ports/target-driver.ts';
 import { CliError } from '../command.ts';
 import type { AgentWorld, Enrolment } from '../commands/agent.ts';
 import type { ServerWorld } from '../running-server.ts';
+import { readSettings, writeSettings } from './agent-folder.ts';
 import { askForToken } from './control-socket.ts';
 import { keptGenesisRoot } from './genesis-root.ts';
 import { openAgentAuthority } from './server-keys.ts';
@@ -30,34 +29,7 @@ import { openAgentSources, registryAuthOf } from './server-registries.ts';
 import { issueToken as issue } from './server.ts';
 import { openOpenPgpVerifier } from '../../adapters/openpgp/open-verifier.ts';
 
-/** What keygen and enrolment leave in the agent's folder for `run`. */
-type Settings = { readonly name: string; readonly server: string | null; readonly genesis: Digest | null };
-
-const SETTINGS = 'agent.json';
-
-async function readSettings(folder: string): Promise<Settings | null> {
-  const text = await readFile(join(folder, SETTINGS), 'utf8').catch(() => null);
-  if (text === null) return null;
-  try {
-    const { name, server, genesis } = JSON.parse(text) as { readonly name?: unknown; readonly server?: unknown; readonly genesis?: unknown };
-    if (isSegment(name)) return { name, server: typeof server === 'string' ? server : null, genesis: isDigest(genesis) ? genesis : null };
-  } catch {
-    // Said below, with the name of the file.
-  }
-  throw new CliError('SettingsDamaged', `${join(folder, SETTINGS)} cannot be understood.`, 'Enrol again, or write it anew: {"name": …, "server": "host:port", "genesis": "sha256:…"}.');
-}
-
-async function writeSettings(folder: string, settings: Settings): Promise<void> {
-  await writeFile(join(folder, SETTINGS), `${JSON.stringify(settings, null, 2)}\n`);
-}
-
-export async function makeIdentity(folder: string, name: string): Promise<string> {
-  const known = await readSettings(folder);
-  if (known !== null && known.name !== name) throw new CliError('AgentNameMismatch', `${folder} is the folder of agent ${known.name}.`, 'Give each agent a folder of its own.');
-  const identity = await openIdentity(folder, name, agentKeys);
-  if (known === null) await writeSettings(folder, { name, server: null, genesis: null });
-  return createPublicKey(identity.privateKey).export({ type: 'spki', format: 'pem' }) as string;
-}
+export { makeIdentity } from './agent-folder.ts';
 
 /** @param p.name empty: as keygen has kept it. @throws CliError `EnrolmentRefused`, `AgentNameMissing`; EnrolConnectionError */
 export async function enrol(p: { readonly folder: string; readonly name: string; readonly server: string; readonly token: string; readonly genesis: Digest }): Promise<Enrolment> {

@@ -11,6 +11,8 @@ import type { CommandContext } from '../command.ts';
 import { personalKey as openPersonalKey } from './personal-key.ts';
 import { openUserGit } from './user-git.ts';
 
+export { makeIdentity } from './agent-folder.ts';
+
 type Environment = CommandContext['environment'];
 
 export function parser(): DocumentParser {
@@ -64,12 +66,6 @@ export async function makeServerKeys(folder: string, environment: Environment): 
     { role: 'decisions', name: 'reconciler', publicKey: decisions }, { role: 'agent-ca', name: 'agents', publicKey: agentCa },
     { role: 'evidence-commits', name: 'reconciler', publicKey: commits },
   ];
-}
-
-/** The identity key of an agent where it looks for it in its state folder. @returns SPKI PEM */
-export async function makeAgentIdentity(stateFolder: string): Promise<string> {
-  await mkdir(stateFolder, { recursive: true, mode: 0o700 });
-  return makePem(join(stateFolder, 'identity.key'));
 }
 
 /** A new P-256 key, mode 0600. @returns its public half, SPKI PEM */
