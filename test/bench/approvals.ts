@@ -70,7 +70,7 @@ function makeLog(): { readonly state: LogState; readonly artifacts: ReadonlyMap<
     ...people.map(({ principal }) => principal), doc('Environment', 'prod', { order: 1, approvals: { people: 2 } }), doc('Application', 'shop', { components: ['api'], deployment: { type: 'directory' } }),
   ];
   const empty = initialState(root, documentDigest(root));
-  const entries = documents.map((document): InForce => ({ kind: document.kind, name: document.metadata.name, digest: documentDigest(document), document, seq: 1, tip: null }));
+  const entries = documents.map((document): InForce => ({ kind: document.kind, name: document.metadata.name, digest: documentDigest(document), document, seq: 1, tip: null, since: null, by: [], basis: 'genesis' }));
   const state = { ...empty, inForce: BucketMap.from<InForce>([...empty.inForce.entries(), ...entries.map((entry) => [documentKey(entry.kind, entry.name), entry] as const)]) };
   const { promotionDigest } = buildDecisionInput(state, MATERIAL, AS_OF, { artifact: () => undefined, openPgp: { verify: () => [] } }).input;
   if (promotionDigest === null) throw new Error('the promotion has no digest');

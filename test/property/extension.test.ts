@@ -44,7 +44,7 @@ function stateWith(places: readonly Place[]): LogState {
   ];
   const start = initialState(root as never, digest);
   const inForce = documents.reduce((map, document) => map.set(documentKey(document.kind, document.metadata.name), {
-    kind: document.kind, name: document.metadata.name, digest: documentDigest(document), document, seq: 1, tip: null,
+    kind: document.kind, name: document.metadata.name, digest: documentDigest(document), document, seq: 1, tip: null, since: null, by: [], basis: 'genesis',
   }), start.inForce);
   return { ...start, inForce };
 }

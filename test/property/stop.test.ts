@@ -95,7 +95,7 @@ const fixed = (rule: number): readonly AnyDocument[] => [
 
 function stateOf(documents: readonly AnyDocument[], approvals: readonly (Signed & { readonly observedAt: string })[]): LogState {
   const base = initialState(root, logId);
-  const entries = [root as unknown as AnyDocument, ...documents].map((document): [string, InForce] => [documentKey(document.kind, document.metadata.name), { kind: document.kind, name: document.metadata.name, digest: documentDigest(document), document, seq: 0, tip: null }]);
+  const entries = [root as unknown as AnyDocument, ...documents].map((document): [string, InForce] => [documentKey(document.kind, document.metadata.name), { kind: document.kind, name: document.metadata.name, digest: documentDigest(document), document, seq: 0, tip: null, since: null, by: [], basis: 'genesis' }]);
   const observed = approvals.map((a): [string, ObservedApproval] => [a.artifact, {
     type: 'approval', action: a.document.spec.action, document: documentDigest(a.document as unknown as AnyDocument), artifact: a.artifact, approves: { type: 'promotion', digest: a.document.spec.digest },
     subject: { environment: 'prod', application: 'shop' }, principal: a.by, fingerprint: a.fingerprint, payload: a.payload, observedAt: a.observedAt, seq: 1,

@@ -1,14 +1,19 @@
 import { plain } from '../model/plain-text.ts';
 import type { Decision, DecisionInput, GateName, GateResult, ReasonCode, RejectCode, RejectedApproval } from './types.ts';
 
-/** One thing to tell a reader about a decision. CLI, comment and API show the same lines. */
+/** How something stands: what runs and why, what became of a promotion, or a protected document. */
+export type SituationCode =
+  | 'NeverDeployed' | 'Removed' | 'Deployed' | 'Redeployed' | 'RolledBack' | 'BrokenGlass' | 'NotClean' | 'Deploying' | 'Stopping' | 'RunFailed' | 'FellBack' | 'RunAborted' | 'ExtensionFailed'
+  | 'Allowed' | 'Waiting' | 'Refused' | 'Skipped' | 'Superseded' | 'Withdrawn' | 'Closed' | 'NotDecided' | 'InForce' | 'ChangePending' | 'ChangeRefused' | 'NotInForce';
+
+/** One thing to tell a reader about a decision, or about how something stands. CLI, comment, API and notifications show the same lines. */
 export type ExplainLine = {
-  readonly about: 'decision' | 'gate' | 'rejected-approval' | 'next';
+  readonly about: 'situation' | 'decision' | 'gate' | 'rejected-approval' | 'next';
   readonly gate: GateName | null;
   /** Which of several; for a rejected approval its principal. */
   readonly subject: string;
   readonly outcome: Decision['outcome'] | GateResult['outcome'] | null;
-  readonly code: ReasonCode | RejectCode | null;
+  readonly code: ReasonCode | RejectCode | SituationCode | null;
   /** One plain sentence. */
   readonly text: string;
   /** What somebody can do about it; null when nothing needs doing or nothing helps. */
@@ -21,7 +26,7 @@ export type ExplainLine = {
   readonly opensAt: string | null;
 };
 
-type Advice = { readonly text: string; readonly remedy?: string; readonly command?: string; readonly who?: readonly string[] };
+export type Advice = { readonly text: string; readonly remedy?: string; readonly command?: string; readonly who?: readonly string[] };
 
 /** Every gate with its reason, who could still act and how, each approval that does not count, and when to look again. */
 export function explainDecision(decision: Decision, input: DecisionInput): readonly ExplainLine[] {
@@ -51,10 +56,11 @@ function renderLine(line: ExplainLine): string {
 
 function titleOf(line: ExplainLine): string {
   if (line.about === 'gate') return `  [${line.outcome ?? ''}] ${line.gate ?? ''}${line.subject === '' ? '' : ` ${line.subject}`}: ${line.text}`;
-  return line.about === 'decision' ? line.text : `  ${line.text}`;
+  return line.about === 'decision' || line.about === 'situation' ? line.text : `  ${line.text}`;
 }
 
-function lineOf(line: Partial<ExplainLine> & Pick<ExplainLine, 'about'>, advice: Advice): ExplainLine {
+/** A line whose text no document can make two of. */
+export function lineOf(line: Partial<ExplainLine> & Pick<ExplainLine, 'about'>, advice: Advice): ExplainLine {
   return {
     gate: null, subject: '', outcome: null, code: null, opensAt: null, ...line,
     text: plain(advice.text), remedy: advice.remedy === undefined ? null : plain(advice.remedy), command: advice.command ?? null, who: advice.who ?? [],

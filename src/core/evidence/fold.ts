@@ -8,7 +8,7 @@ import type { DecisionInput } from '../decision/types.ts';
 import { applyProtectedChange } from '../trust/apply-change.ts';
 import { applyReview } from '../trust/review.ts';
 import { applyAnchor } from '../trust/rewrite.ts';
-import { appStateOf, approvalKey, stateKey, type AppState, type Debt, type Held, type LogState, type OpenRun, type Place } from './log-state.ts';
+import { appStateOf, approvalKey, stateKey, type AppState, type Debt, type Held, type LastOutcome, type LogState, type OpenRun, type Place } from './log-state.ts';
 import { failuresOf } from './failures.ts';
 import { extendedStanding, isFounded, placesOf, standingOf } from './standing.ts';
 import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, ProtectedChangePredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
@@ -195,7 +195,7 @@ function spentBy(p: PromotionDecisionPredicate, last: AppState['lastDecision']):
 function lastDecisionOf(record: EvidenceRecord, p: PromotionDecisionPredicate): AppState['lastDecision'] {
   return {
     seq: record.header.seq, digest: record.digest, promotion: p.sources.promotionDocument, promotionArtifact: p.sources.promotion, plan: p.sources.plan, ended: p.sources.ended !== null || p.decision.reasons.includes('Closed'), release: p.release, operation: p.operation, relevant: p.relevant,
-    outcome: p.decision.outcome, intents: p.sources.intents, notAfter: p.decision.notAfter, nextChangeAt: p.decision.nextChangeAt, requestedAt: p.requestedAt, decidedAt: p.decidedAt,
+    outcome: p.decision.outcome, input: p.input, held: p.decision.gates.filter(({ outcome }) => outcome !== 'passed'), intents: p.sources.intents, notAfter: p.decision.notAfter, nextChangeAt: p.decision.nextChangeAt, requestedAt: p.requestedAt, decidedAt: p.decidedAt,
   };
 }
 
@@ -222,7 +222,10 @@ function applyOutcome(state: LogState, header: RecordHeader, p: DeploymentOutcom
   if (run === null || run.promotionDigest !== p.promotionDigest || run.generation !== p.generation) {
     return refuse('OutcomeWithoutRun', `outcome ${header.seq} names no open run of ${p.environment}/${p.application}`);
   }
-  const lastOutcome = { seq: header.seq, generation: p.generation, result: p.result, reason: p.reason, endedAt: p.endedAt, failures: failuresOf(p) };
+  const lastOutcome: LastOutcome = {
+    seq: header.seq, operation: run.operation, generation: p.generation, result: p.result, reason: p.reason, endedAt: p.endedAt, fallback: p.fallback, promotion: run.promotion, openedSeq: run.openedSeq, release: run.release,
+    attempt: run.attempt, failures: failuresOf(p),
+  };
   if (run.operation === 'extend') {
     const standing = app.standing === null ? null : extendedStanding(app.standing, run, p);
     return { ok: true, state: withApp(state, { ...app, openRun: null, standing, lastOutcome }) };
@@ -236,7 +239,7 @@ function applyOutcome(state: LogState, header: RecordHeader, p: DeploymentOutcom
 function succeeded(app: AppState, run: OpenRun, header: RecordHeader): AppState {
   const removed = run.operation === 'remove';
   return {
-    ...app, previous: previousAfter(app, run, header), clean: true, closed: null, succeededAt: header.asOf, succeededTip: run.tip as CommitId, held: heldAfter(app.held, removed ? null : run.lock, header.asOf),
+    ...app, previous: previousAfter(app, run, header), clean: true, closed: null, succeededAt: header.asOf, deployedBy: { allow: run.openedSeq, outcome: header.seq }, succeededTip: run.tip as CommitId, held: heldAfter(app.held, removed ? null : run.lock, header.asOf),
     release: removed ? null : run.release, lock: removed ? null : run.lock, runs: removed ? null : run.runs, plan: removed ? null : run.plan,
   };
 }

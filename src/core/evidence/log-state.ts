@@ -5,8 +5,8 @@ import { documentKey, type AnyDocument, type DocumentOf, type Kind, type Rewrite
 import type { OpenPgpCertificate } from '../model/openpgp-key.ts';
 import { inForceDigest, type Lock, type Operation } from '../model/preimages.ts';
 import type { TargetFailure } from './failures.ts';
-import type { DecisionSources, Observation } from './records.ts';
-import type { Decision } from '../decision/types.ts';
+import type { DecisionSources, DeploymentOutcomePredicate, Observation, ProtectedChangePredicate } from './records.ts';
+import type { Decision, GateResult } from '../decision/types.ts';
 
 /**
  * What the log says, folded over its records (TRUST "State", "In force"). Immutable: a batch is built on a copy and
@@ -47,7 +47,19 @@ export type LogState = {
   readonly states: BucketMap<AppState>;
 };
 
-export type InForce = { readonly kind: Kind; readonly name: string; readonly digest: Digest; readonly document: AnyDocument; readonly seq: number; /** Tip at which it came into force; null for genesis. */ readonly tip: CommitId | null };
+export type InForce = {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly digest: Digest;
+  readonly document: AnyDocument;
+  readonly seq: number;
+  /** Tip at which it came into force; null for genesis. */
+  readonly tip: CommitId | null;
+  /** `asOf` of its record, null before the first; whose approvals brought it, sorted, and on which basis. For readers: nothing is judged by it. */
+  readonly since: string | null;
+  readonly by: readonly string[];
+  readonly basis: ProtectedChangePredicate['basis'];
+};
 export type ObservedApproval = Extract<Observation, { type: 'approval' }> & { readonly observedAt: string; readonly seq: number };
 export type LockEntry = { readonly lock: Lock; readonly digest: Digest; readonly releaseSpec: Digest; readonly seq: number; /** Tip at which it was locked: who wrote what it ships is in its history. */ readonly tip: CommitId; readonly lockedAt: string };
 
@@ -119,6 +131,9 @@ export type LastDecision = {
   readonly operation: Operation;
   readonly relevant: Digest;
   readonly outcome: Decision['outcome'];
+  /** Canonical input, from which the decision follows; and the gates that did not pass. */
+  readonly input: Digest;
+  readonly held: readonly GateResult[];
   readonly intents: readonly Digest[];
   readonly notAfter: string | null;
   readonly nextChangeAt: string | null;
@@ -139,6 +154,8 @@ export type AppState = Deployed & {
   readonly closed: { readonly operation: Operation; readonly lock: Digest | null; readonly runs: Digest | null; readonly attempt: number } | null;
   /** When the present lock last succeeded. */
   readonly succeededAt: string | null;
+  /** Records of the allow and of the outcome that made the present state; for readers. Null before the first success. */
+  readonly deployedBy: { readonly allow: number; readonly outcome: number } | null;
   /** When which lock ran here in a clean state; the newest last, `until` null while it does. */
   readonly held: readonly Held[];
   /** What ran in a clean state before what runs now; null after going back to it (T28). */
@@ -151,12 +168,23 @@ export type AppState = Deployed & {
   /** Artifacts of approvals that name this subject, observed since the last run that ended was allowed. */
   readonly approvals: readonly Digest[];
   readonly lastDecision: LastDecision | null;
-  readonly lastOutcome: { readonly seq: number; readonly generation: number; readonly result: string; readonly reason: string; readonly endedAt: string; readonly failures: readonly TargetFailure[] } | null;
+  readonly lastOutcome: LastOutcome | null;
+};
+
+/** How the last run ended, and what it was. */
+export type LastOutcome = Pick<DeploymentOutcomePredicate, 'operation' | 'generation' | 'result' | 'reason' | 'endedAt' | 'fallback'> & {
+  readonly seq: number;
+  /** Digest of the Promotion document of the run, and record of the allow that opened it. */
+  readonly promotion: Digest;
+  readonly openedSeq: number;
+  readonly release: string | null;
+  readonly attempt: number;
+  readonly failures: readonly TargetFailure[];
 };
 
 /** The state before record 0: genesis is in force by the pin alone (T13). @param root the pinned genesis document */
 export function initialState(root: DocumentOf<'TrustRoot'>, logId: Digest): LogState {
-  const entry: InForce = { kind: 'TrustRoot', name: root.metadata.name, digest: logId, document: root, seq: -1, tip: null };
+  const entry: InForce = { kind: 'TrustRoot', name: root.metadata.name, digest: logId, document: root, seq: -1, tip: null, since: null, by: [], basis: 'genesis' };
   return {
     logId, tenant: root.spec.tenant, size: 0, head: null, asOf: null,
     inForce: BucketMap.from([[documentKey('TrustRoot', root.metadata.name), entry]]),
@@ -170,7 +198,7 @@ export function initialState(root: DocumentOf<'TrustRoot'>, logId: Digest): LogS
 export function emptyAppState(environment: string, application: string): AppState {
   return {
     environment, application, generation: 0, release: null, lock: null, runs: null, plan: null, clean: true, openRun: null, standing: null, closed: null,
-    succeededAt: null, held: [], previous: null, debts: [], succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
+    succeededAt: null, deployedBy: null, held: [], previous: null, debts: [], succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
   };
 }
 

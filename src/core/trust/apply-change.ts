@@ -29,6 +29,7 @@ export function applyProtectedChange(state: LogState, header: Pick<RecordHeader,
   const fault = p.basis === 'genesis' ? genesisFault(state, p) : changeFault(state, p, header.asOf, sources);
   if (fault !== null) return fault;
   let { inForce, counts, certificates } = state;
+  const by = [...new Set(p.approvals.map(({ principal }) => principal))].sort();
   for (const change of p.changes) {
     const key = documentKey(change.kind, change.name);
     counts = counts.set(key, change.count + 1);
@@ -39,7 +40,7 @@ export function applyProtectedChange(state: LogState, header: Pick<RecordHeader,
     const document = readDocument(change.to, sources.artifact);
     if (document === null) return refuse('ArtifactMissing', `${key} ${change.to} is not in the log`);
     if (document.kind !== change.kind || document.metadata.name !== change.name) return refuse('ChangeNotEntitled', `${change.to} is not ${key}`);
-    const entry: InForce = { kind: change.kind, name: change.name, digest: change.to, document, seq: header.seq, tip: tipOf(p, header, state.inForce.get(key)) };
+    const entry: InForce = { kind: change.kind, name: change.name, digest: change.to, document, seq: header.seq, tip: tipOf(p, header, state.inForce.get(key)), since: header.asOf, by, basis: p.basis };
     inForce = inForce.set(key, entry);
     certificates = withCertificatesOf(document, certificates, sources.openPgp);
   }

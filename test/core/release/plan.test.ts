@@ -20,7 +20,7 @@ function target(name: string, change: Partial<SpecOf['Target']> = {}): AnyDocume
 
 function stateWith(documents: readonly AnyDocument[]): LogState {
   const state = initialState(ROOT, LOG);
-  const inForce = BucketMap.from<InForce>(documents.map((d) => [documentKey(d.kind, d.metadata.name), { kind: d.kind, name: d.metadata.name, digest: documentDigest(d), document: d, seq: 1, tip: null }] as const));
+  const inForce = BucketMap.from<InForce>(documents.map((d) => [documentKey(d.kind, d.metadata.name), { kind: d.kind, name: d.metadata.name, digest: documentDigest(d), document: d, seq: 1, tip: null, since: null, by: [], basis: 'genesis' }] as const));
   return { ...state, inForce };
 }
 

@@ -80,7 +80,7 @@ describe('who may stop', () => {
   const root = doc('TrustRoot', 'root', { version: 1, previous: null, id: 'f'.repeat(64), tenant: 't', documents: null, keys: [], threshold: 1, services: [], quorums: { default: { people: 1 }, create: { people: 1 } }, proposerCounts: true }) as DocumentOf<'TrustRoot'>;
   const target = doc('Target', 't', { type: 'directory_host', agent: 'host', environments: ['dev', 'test'], applications: ['shop'], connection: { root: '/x' } });
   const stateOf = (...documents: readonly AnyDocument[]): LogState => {
-    const entries = [root as unknown as AnyDocument, ...documents].map((document): [string, InForce] => [documentKey(document.kind, document.metadata.name), { kind: document.kind, name: document.metadata.name, digest: documentDigest(document), document, seq: 0, tip: null }]);
+    const entries = [root as unknown as AnyDocument, ...documents].map((document): [string, InForce] => [documentKey(document.kind, document.metadata.name), { kind: document.kind, name: document.metadata.name, digest: documentDigest(document), document, seq: 0, tip: null, since: null, by: [], basis: 'genesis' }]);
     return { ...initialState(root, documentDigest(root as unknown as AnyDocument)), inForce: BucketMap.from(entries) };
   };
   const state = stateOf(target);
