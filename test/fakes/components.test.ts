@@ -12,7 +12,7 @@ import { mountTmpfs } from './tmpfs.ts';
 
 afterEach(() => vi.unstubAllEnvs());
 
-const NAMES: readonly ComponentName[] = ['dockerd', 'docker-registry', 'sshd', 'git', 'ssh-keygen', 'gpg', 'docker-compose', 'skopeo', 'tmpfs'];
+const NAMES: readonly ComponentName[] = ['dockerd', 'docker-registry', 'sshd', 'git', 'ssh-keygen', 'gpg', 'docker-compose', 'skopeo', 'umoci', 'tmpfs'];
 
 test.each(NAMES)('%s is here or says why it is not', (name) => {
   const reason = missingComponent(name);

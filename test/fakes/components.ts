@@ -14,6 +14,7 @@ export type ComponentName =
   | 'gpg'
   | 'docker-compose'
   | 'skopeo'
+  | 'umoci'
   | 'tmpfs';
 
 /**
@@ -48,6 +49,7 @@ const CHECKS: Readonly<Record<ComponentName, () => string | undefined>> = {
   gpg: () => missingProgram('gpg', 'gnupg'),
   'docker-compose': missingCompose,
   skopeo: () => missingProgram('skopeo', 'skopeo'),
+  umoci: () => missingProgram('umoci', 'umoci'),
   tmpfs: missingTmpfs,
 };
 

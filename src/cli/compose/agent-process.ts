@@ -61,6 +61,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   AuthorityMismatch: 'The server shows another authority than the token names: check address and token, somebody may stand in between.',
   AuthorityRefused: 'The pinned genesis does not list the authority of this server: check --genesis, and do not go on if it is right.',
   AgentNotInForce: 'Commit the Agent document and have it approved first.',
+  IdentityUnknown: 'The server cannot read its log yet, or now: it knows its agents after its first pass. Try again in a moment.',
   RequestRefused: 'The Agent document in force holds another key: run keygen in this folder, and commit what it prints.',
 };
 
