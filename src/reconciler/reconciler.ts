@@ -17,11 +17,12 @@ import { applyChanges, applyStopsAlone, findChangeCommits, type ChangeCommit, ty
 import { isSettled, readStopBranches, STOP_BRANCHES, type Offered, type StopBranch } from './apply-stops.ts';
 import { ArtifactCache } from './artifact-cache.ts';
 import { BarrenBranches } from './barren-branches.ts';
-import { CandidateApprovals, candidateRefspecs } from './candidate-approvals.ts';
+import { CandidateApprovals } from './candidate-approvals.ts';
 import { Conditions, type ConditionReason } from './conditions.ts';
 import { Declarations, type Loaded } from './declarations.ts';
 import { decideSubjects } from './decide-subjects.ts';
 import type { RunExecutor } from './execute-runs.ts';
+import { FETCHED, fetchRefs, listEvidenceTip, Stalled } from './fetch-refs.ts';
 import { findGenesis, recordGenesis } from './genesis.ts';
 import { lockReleases, pollTags } from './lock-releases.ts';
 import type { LogBatch } from './log-batch.ts';
@@ -38,6 +39,7 @@ import { equivocationAt } from './root-proposal.ts';
 import { reportDeclarations } from './report-declarations.ts';
 import { settleReviews } from './settle-reviews.ts';
 import { RegistryBackOff } from './registry-back-off.ts';
+import type { Snapshot } from './snapshot.ts';
 import { TouchingCommits } from './touching-commits.ts';
 
 export type ReconcilerParts = {
@@ -74,21 +76,7 @@ export type PassReport = {
   readonly fault: { readonly code: string; readonly message: string } | null;
 };
 
-/** A pass cannot go on, and why; becomes the condition of the repository. */
-class Stalled extends Error {
-  readonly reason: ConditionReason;
-  constructor(reason: ConditionReason, message: string) {
-    super(message);
-    this.reason = reason;
-  }
-}
-
 type ChangeCommits = { readonly upTo: CommitId; readonly found: readonly ChangeCommit[] };
-
-const TARGET = 'refs/stella/target';
-const EVIDENCE = 'refs/stella/evidence';
-const BRANCHES = 'refs/stella/approvals/';
-const STOPS = 'refs/stella/stops/';
 
 /**
  * Reconciles one repository: fetch, verify, load, resolve, decide, record, execute, record (DESIGN §2). One pass at a time;
@@ -105,6 +93,7 @@ export class Reconciler {
   readonly conditions = new Conditions();
   #writer: LogWriter | null = null;
   #loaded: Loaded | null = null;
+  #snapshot: Snapshot | null = null;
   #changeCommits: ChangeCommits | null = null;
   readonly #barren = new BarrenBranches();
   readonly #barrenStops = new BarrenBranches();
@@ -136,6 +125,11 @@ export class Reconciler {
 
   get evidenceTip(): CommitId | null {
     return this.#writer?.tip ?? null;
+  }
+
+  /** What the last pass left that came to its end, as one value; null before the first. Proposals are planned against it, beside passes. */
+  get snapshot(): Snapshot | null {
+    return this.#snapshot;
   }
 
   /** Candidates by nobody we know, since the start. */
@@ -175,7 +169,7 @@ export class Reconciler {
 
   /** @returns why the branch is not followed, null when it is */
   async #reconcile(): Promise<string | null> {
-    const fetched = await this.#fetch();
+    const fetched = await fetchRefs(this.#parts, this.#writer);
     const writer = this.#writer ?? (await this.#openLog(fetched));
     if (writer.isUnsure) await this.#settle(writer);
     await this.#recordOutcomes(writer);
@@ -198,6 +192,7 @@ export class Reconciler {
     if (changeCommits !== null) this.#recordedTips = [];
     this.#agenda.schedule(writer.state, this.#agenda.subjects);
     this.#agenda.done({ releases: again });
+    this.#snapshot = { state: writer.state, desired: loaded.state, tip, targetRef, evidenceTip: writer.tip };
     await this.#follow(writer, loaded);
     await this.#removeHarvested(branches, stops, writer.state);
     return frozen === null || missing === null ? null : rewoundMessage(frozen, missing);
@@ -263,40 +258,6 @@ export class Reconciler {
     };
   }
 
-  /** Fetches target and approval branches, and looks whether the evidence branch is where we left it. */
-  async #fetch(): Promise<CommitId> {
-    const { remote, reader, targetRef, evidence, candidateRefs = [] } = this.#parts;
-    const refspecs = [`+${targetRef}:${TARGET}`, `+${APPROVAL_BRANCHES}*:${BRANCHES}*`, `+${STOP_BRANCHES}*:${STOPS}*`, ...candidateRefspecs(candidateRefs)];
-    const expected = this.#writer === null || this.#writer.isUnsure ? undefined : this.#writer.tip;
-    // Where one remote has both, the evidence branch comes along and is not asked for once more. Without it git fetches nothing at all.
-    const isShared = evidence.remote === remote && typeof expected === 'string';
-    const together = isShared ? await remote.fetch([...refspecs, `+${evidence.branch.ref}:${EVIDENCE}`], { prune: true }) : null;
-    const fetched = together === null || (!together.ok && together.code === 'RefMissing') ? await remote.fetch(refspecs, { prune: true }) : together;
-    if (!fetched.ok) throw new Stalled('FetchFailed', fetched.message);
-    // T6: history that is not what was signed.
-    const faults = await reader.findHistoryFaults();
-    if (faults[0] !== undefined) throw new Stalled('HistoryFault', `${faults[0].code}: ${faults[0].remedy}`);
-    const tip = await reader.resolveRef(TARGET);
-    if (tip === null) throw new Stalled('FetchFailed', `the repository has no branch ${targetRef}`);
-    if (expected !== undefined) this.#checkEvidenceTip(together?.ok === true ? await reader.resolveRef(EVIDENCE) : await this.#listEvidenceTip(), expected);
-    return tip;
-  }
-
-  async #listEvidenceTip(): Promise<CommitId | null> {
-    const { remote, branch } = this.#parts.evidence;
-    const listed = await remote.listRefs(branch.ref);
-    if (!listed.ok) throw new Stalled('FetchFailed', listed.message);
-    return (listed.refs.find((r) => r.name === branch.ref)?.id ?? null) as CommitId | null;
-  }
-
-  #checkEvidenceTip(there: CommitId | null, expected: CommitId | null): void {
-    const { branch } = this.#parts.evidence;
-    if (there === expected) return;
-    // T30: a tip that is not ours stops everything; nothing follows a foreign commit or a force-push silently.
-    if (there === null) throw new Stalled('LogMissing', `the evidence branch ${branch.ref} is gone; restore it from a clone`);
-    throw new Stalled('ForeignEvidence', `the evidence branch is at ${there}, this server left it at ${expected ?? 'nothing'}; see who pushed there and restore it`);
-  }
-
   async #settle(writer: LogWriter): Promise<void> {
     const settled = await writer.settle();
     if (!settled.ok && writer.isUnsure) throw new Stalled(settled.code === 'ForeignEvidence' ? 'ForeignEvidence' : 'PushFailed', settled.message);
@@ -306,7 +267,7 @@ export class Reconciler {
   async #openLog(tip: CommitId): Promise<LogWriter> {
     const { evidence, pin, createLog, signers, author, engineVersion, now, targetRef } = this.#parts;
     const { reader, remote, branch } = evidence;
-    const there = await this.#listEvidenceTip();
+    const there = await listEvidenceTip(evidence);
     const parts = { remote, branch, signers, artifacts: this.#artifacts, openPgp: this.#parts.openPgp, author, engineVersion };
     if (there !== null) return this.#readLog(parts, there);
     if (!createLog) throw new Stalled('LogMissing', `there is no evidence branch ${branch.ref}; a new log is begun with: stella serve --create-log`);
@@ -331,13 +292,13 @@ export class Reconciler {
   async #memory(): Promise<LogMemory> {
     const { evidence, ledger } = this.#parts;
     const { reader, branch } = evidence;
-    return { local: await reader.resolveRef(branch.ref), fetched: await reader.resolveRef(EVIDENCE), mirrored: ledger === null ? null : await ledger.tip() };
+    return { local: await reader.resolveRef(branch.ref), fetched: await reader.resolveRef(FETCHED.evidence), mirrored: ledger === null ? null : await ledger.tip() };
   }
 
   async #readLog(parts: ConstructorParameters<typeof LogWriter>[0], there: CommitId): Promise<LogWriter> {
     const { evidence, pin } = this.#parts;
     const memory = await this.#memory();
-    const fetched = await evidence.remote.fetch([`+${evidence.branch.ref}:${EVIDENCE}`]);
+    const fetched = await evidence.remote.fetch([`+${evidence.branch.ref}:${FETCHED.evidence}`]);
     if (!fetched.ok) throw new Stalled('FetchFailed', fetched.message);
     const steps: RecordStep[] = [];
     const read = await readEvidence({ reader: evidence.reader, openPgp: this.#parts.openPgp }, there, pin, (step) => { steps.push(step); });
@@ -385,8 +346,8 @@ export class Reconciler {
 
   async #approvalBranches(writer: LogWriter): Promise<readonly ApprovalBranch[]> {
     const { reader, parser } = this.#parts;
-    const refs = await reader.listRefs(BRANCHES);
-    const branches = refs.map((r) => ({ ref: APPROVAL_BRANCHES + r.name.slice(BRANCHES.length), commit: r.id as CommitId }));
+    const refs = await reader.listRefs(FETCHED.approvals);
+    const branches = refs.map((r) => ({ ref: APPROVAL_BRANCHES + r.name.slice(FETCHED.approvals.length), commit: r.id as CommitId }));
     const fresh = this.#barren.worthReading(branches, this.#keysOf(writer.state));
     return fresh.length === 0 ? [] : readApprovalBranches(reader, parser, fresh);
   }
@@ -400,8 +361,8 @@ export class Reconciler {
   /** Stops may wait for whatever is in force: for a role, or for the place that they stop. */
   async #stopBranches(writer: LogWriter): Promise<readonly StopBranch[]> {
     const { reader, parser } = this.#parts;
-    const refs = await reader.listRefs(STOPS);
-    const branches = refs.map((r) => ({ ref: STOP_BRANCHES + r.name.slice(STOPS.length), commit: r.id as CommitId }));
+    const refs = await reader.listRefs(FETCHED.stops);
+    const branches = refs.map((r) => ({ ref: STOP_BRANCHES + r.name.slice(FETCHED.stops.length), commit: r.id as CommitId }));
     const fresh = this.#barrenStops.worthReading(branches, Object.values(writer.state.inForceDigests).join(' '));
     return fresh.length === 0 ? [] : readStopBranches(reader, parser, fresh);
   }
