@@ -6,7 +6,7 @@ import { isTakenBack } from '../core/trust/apply-change.ts';
 import type { PlanningWorld } from '../reconciler/planning.ts';
 import { commitText, seenCommit, type LoadedDeclarations } from './clone.ts';
 import { CliError } from './command.ts';
-import { bareChanges, pendingIn, sidesOf, type Pending, type PendingChange } from './pending.ts';
+import { bareChanges, pendingIn, sidesOf, type Pending, type PendingChange } from '../core/proposal/pending.ts';
 import type { Answer } from './approve-promotion.ts';
 import { plain } from '../core/model/plain-text.ts';
 import { textDifference } from './text-difference.ts';

@@ -1,15 +1,14 @@
 import type { CommitId } from '../core/model/commit-id.ts';
-import { documentKey, type DocumentKey, type DocumentOf } from '../core/model/documents.ts';
-import { splitPair } from '../core/model/names.ts';
-import { rootOf } from '../core/evidence/log-state.ts';
+import type { InstantMs } from '../core/model/instant.ts';
 import { keyRingIn } from '../core/trust/key-ring.ts';
 import { rehearse } from '../reconciler/rehearse.ts';
-import { checkDeclarations, checkRehearsal, checkSignatures } from './check-candidate.ts';
-import { checkCommits, checkTrailers } from './check-commits.ts';
+import { checkDeclarations, checkSignatures } from '../core/proposal/check-documents.ts';
+import { diagnose } from '../core/proposal/diagnose.ts';
+import { checkRehearsal, unansweredIn } from '../reconciler/check-rehearsal.ts';
+import { checkCommits, checkTrailers } from '../core/proposal/check-commits.ts';
 import { CandidateConflict } from './candidate-conflict.ts';
 import { seenCommit, type CloneParts, type Evidence, type LoadedDeclarations, type Repository } from './clone.ts';
 import type { CommandContext } from './command.ts';
-import { diagnose } from './commands/lint.ts';
 import { finding, sortedFindings, type Finding } from '../core/proposal/finding.ts';
 import { rehearsalOf, unharvestedApprovals } from './rehearsal.ts';
 
@@ -49,7 +48,7 @@ async function checkLoaded({ context, clone, repository, evidence }: Desk, loade
   const findings = [
     ...checkDeclarations(diagnose(loaded.desired), await diagnosticsBefore(clone, repository, loaded)), ...rehearsed,
     ...checkSignatures(evidence.state, loaded, ring), ...checkTrailers(played.commits.filter(({ commit }) => range.some((one) => one.commit === commit)), evidence.state),
-    ...checkCommits(range, { ring, objectFormat: repository.reader.objectFormat, now, unanswered: unansweredIn(rehearsed, evidence, loaded) }),
+    ...checkCommits(range, { ring, objectFormat: repository.reader.objectFormat, now: now.getTime() as InstantMs, unanswered: unansweredIn(rehearsed, evidence.state, loaded.desired) }),
   ];
   return { commit: seenCommit(loaded), target: loaded.target, commits: range.length, findings: sortedFindings(findings) };
 }
@@ -57,18 +56,4 @@ async function checkLoaded({ context, clone, repository, evidence }: Desk, loade
 async function diagnosticsBefore(clone: CloneParts, repository: Repository, loaded: LoadedDeclarations): Promise<ReturnType<typeof diagnose>> {
   if (loaded.changedPaths.length === 0) return diagnose(loaded.desired);
   return diagnose((await clone.loadCommit(repository, loaded.target)).desired);
-}
-
-/** Documents whose author must be known and is not: of requests that are refused for it (T20), and of changes where no proposer counts (T15). */
-function unansweredIn(rehearsed: readonly Finding[], { state }: Evidence, { desired }: LoadedDeclarations): ReadonlySet<DocumentKey> {
-  const keys = new Set<DocumentKey>();
-  for (const { code, severity, subject } of rehearsed) {
-    if (subject === null || severity !== 'refused') continue;
-    if ((code === 'ChangePending' || code === 'ChangeRefused') && !rootOf(state).spec.proposerCounts) keys.add(subject as DocumentKey);
-    if (code !== 'RequesterUnknown') continue;
-    const name = subject.slice('Promotion/'.length);
-    const promotion = desired.usable.Promotion.get(documentKey('Promotion', name))?.document as unknown as DocumentOf<'Promotion'> | undefined;
-    for (const key of [documentKey('Promotion', name), documentKey('Configuration', name), documentKey('Release', `${splitPair(name)[1]}/${promotion?.spec.release ?? ''}`)]) keys.add(key);
-  }
-  return keys;
 }

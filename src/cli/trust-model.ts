@@ -8,7 +8,7 @@ import { keyName } from '../core/trust/key-ring.ts';
 import { hasSay, quorumFor } from '../core/trust/quorum.ts';
 import { rootHolders, successionFault, type RootFault } from '../core/trust/root-change.ts';
 import { findDocument, type DesiredState } from '../core/desired/desired-state.ts';
-import { pendingIn, type PendingChange } from './pending.ts';
+import { pendingIn, type PendingChange } from '../core/proposal/pending.ts';
 
 export type KeyView = Pick<PrincipalKey, 'status' | 'since' | 'notBefore' | 'notAfter'> & { readonly fingerprint: string };
 export type PrincipalView = { readonly name: string; readonly type: PrincipalSpec['type']; readonly suspended: boolean; readonly roles: readonly string[]; readonly keys: readonly KeyView[] };

@@ -1,10 +1,10 @@
 import type { Digest } from '../core/model/digest.ts';
-import type { AnyDocument, DocumentKey, ProtectedChange } from '../core/model/documents.ts';
+import type { AnyDocument, ProtectedChange } from '../core/model/documents.ts';
 import { changeDigest } from '../core/model/preimages.ts';
-import { findDocument, protectedDocuments } from '../core/desired/desired-state.ts';
+import { findDocument } from '../core/desired/desired-state.ts';
 import { rootOf } from '../core/evidence/log-state.ts';
+import { pendingAt } from '../core/proposal/pending.ts';
 import { rootRings } from '../core/trust/apply-change.ts';
-import { pendingChanges } from '../core/trust/pending-changes.ts';
 import { isRootChange, rootHolders, successionFault } from '../core/trust/root-change.ts';
 import { partLiftings } from '../core/trust/stop.ts';
 import type { Pass } from './pass.ts';
@@ -21,9 +21,7 @@ type Refused = ReadonlyMap<Digest, RefusedChange>;
  */
 export function reportPending(pass: Pass, refused: Refused): void {
   const { batch: { state }, loaded } = pass;
-  const tip = protectedDocuments(loaded.state).map((e) => ({ kind: e.document.kind, name: e.document.metadata.name, digest: e.digest }));
-  const unusable = new Set([...loaded.state.claims.entries()].filter(([key]) => findDocument(loaded.state, ...keyParts(key)).status === 'unusable').map(([key]) => key as DocumentKey));
-  const pending = pendingChanges(state, tip, unusable);
+  const pending = pendingAt(state, loaded.state);
   reportRoot(pass, pending.filter((change) => isRootChange([change])), refused);
   const { liftings, others } = partLiftings(state, pending.filter((change) => !isRootChange([change])), (change) => {
     const found = findDocument(loaded.state, change.kind, change.name);
@@ -89,9 +87,4 @@ function reportRoot({ batch, loaded, conditions }: Pass, pending: readonly Prote
     message: `version ${next.root.spec.version} of the trust root is not in force${why === undefined ? '' : ` (${why})`}: it takes ${before.root.spec.threshold} of ${rootHolders(old).join(', ')} by the root in force and `
       + `${next.root.spec.threshold} of ${rootHolders(own).join(', ') || 'nobody'} by the new one, each with a root key: stella approve --pending --only TrustRoot/${name}`,
   });
-}
-
-function keyParts(key: string): [ProtectedChange['kind'], string] {
-  const slash = key.indexOf('/');
-  return [key.slice(0, slash) as ProtectedChange['kind'], key.slice(slash + 1)];
 }

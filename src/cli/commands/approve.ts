@@ -11,10 +11,10 @@ import { promotionSpec, promotionText, promotionView, type Answer, type Promotio
 import { reviewQuestion } from '../approve-review.ts';
 import { rewriteQuestion } from '../approve-rewrite.ts';
 import { EVIDENCE_OPTIONS, KEY_OPTION, LAYOUT_OPTION, REF_OPTION, commitText, seenCommit, type CloneParts, type Evidence, type LoadedDeclarations, type PersonalKey, type Repository } from '../clone.ts';
-import { protectedAmong } from '../check-commits.ts';
+import { protectedAmong } from '../../core/proposal/check-commits.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, textOptions, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { aboutText, DecidedPlans, earlierChanges, saidBy, sinceApproval, sinceText, standingChanges, standingFor, stands, withdrawalSpec, withdrawalsOf, type SinceApproval } from '../earlier-approval.ts';
-import { bareChanges, pendingIn } from '../pending.ts';
+import { bareChanges, pendingIn } from '../../core/proposal/pending.ts';
 import { checkTags, planSubject, type PlannedSubject } from '../plan-subject.ts';
 import { publishApproval, remoteFor, type Published } from '../publish-approval.ts';
 import { requireEvidence } from '../require-evidence.ts';

@@ -8,7 +8,7 @@ import type { GenesisRules } from '../../core/trust/genesis.ts';
 import type { DocumentParser } from '../../ports/document-parser.ts';
 import { KEY_OPTION, type PersonalKey, type UserGit } from '../clone.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
-import { diagnose } from './lint.ts';
+import { diagnose } from '../../core/proposal/diagnose.ts';
 import { initFiles, rootComment, rulesFor, serverConfiguration, type InitPlan, type Person } from '../init-files.ts';
 import { authorEnvironment } from '../publish-approval.ts';
 import { writeRepository } from '../write-repository.ts';

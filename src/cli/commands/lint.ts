@@ -1,10 +1,5 @@
-import { fileDiagnostics, lookupIn, protectedDocuments, type DesiredState } from '../../core/desired/desired-state.ts';
-import { compareDiagnostics, formatDiagnostic, type Diagnostic } from '../../core/desired/diagnostic.ts';
-import { lookupOf } from '../../core/desired/document-lookup.ts';
-import { checkPolicy } from '../../core/desired/check-policy.ts';
-import { checkUnprotected } from '../../core/desired/check-unprotected.ts';
-import { keyIdentities } from '../../core/desired/key-identity.ts';
-import { canFillRoles } from '../../core/decision/match-roles.ts';
+import { formatDiagnostic } from '../../core/desired/diagnostic.ts';
+import { diagnose } from '../../core/proposal/diagnose.ts';
 import { KINDS } from '../../core/model/documents.ts';
 import { REF_OPTION, type CloneParts } from '../clone.ts';
 import { OUTPUT_OPTION, textOption, type Command, type CommandContext, type ExitCode } from '../command.ts';
@@ -49,10 +44,4 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   } finally {
     await repository.close();
   }
-}
-
-/** Everything that is wrong with the documents of one tree, judged against its own protected documents. */
-export function diagnose(desired: DesiredState): readonly Diagnostic[] {
-  const policy = checkPolicy(lookupOf(protectedDocuments(desired)), { keyIdentities, canFillRoles });
-  return [...fileDiagnostics(desired), ...policy, ...checkUnprotected(desired, lookupIn(desired))].sort(compareDiagnostics);
 }

@@ -1,23 +1,27 @@
-import { verifyCommit } from '../core/commit/verify-commit.ts';
-import { parseCommit } from '../core/commit/commit-object.ts';
-import { isOwnAct } from '../core/trust/approval-commit.ts';
-import { parseTrailers } from '../core/commit/trailers.ts';
-import type { CommitId } from '../core/model/commit-id.ts';
-import { isProtected, KINDS, type DocumentKey, type Kind } from '../core/model/documents.ts';
-import { changeDigest } from '../core/model/preimages.ts';
-import type { LogState } from '../core/evidence/log-state.ts';
-import { changeTo } from '../core/trust/apply-change.ts';
-import { keyFault, type KeyRing } from '../core/trust/key-ring.ts';
-import type { ChangeCommit } from '../reconciler/apply-changes.ts';
-import { finding, type Finding, type Severity } from '../core/proposal/finding.ts';
+import { verifyCommit } from '../commit/verify-commit.ts';
+import { parseCommit } from '../commit/commit-object.ts';
+import { isOwnAct } from '../trust/approval-commit.ts';
+import { parseTrailers } from '../commit/trailers.ts';
+import type { InstantMs } from '../model/instant.ts';
+import type { CommitId } from '../model/commit-id.ts';
+import type { Digest } from '../model/digest.ts';
+import { isProtected, KINDS, type DocumentKey, type Kind, type ProtectedChange } from '../model/documents.ts';
+import { changeDigest } from '../model/preimages.ts';
+import type { LogState } from '../evidence/log-state.ts';
+import { changeTo } from '../trust/apply-change.ts';
+import { keyFault, type KeyRing } from '../trust/key-ring.ts';
+import { finding, type Finding, type Severity } from './finding.ts';
 
 /** A commit of the range, and what it changed itself (T26). */
 export type RangeCommit = { readonly commit: CommitId; readonly raw: Uint8Array; readonly keys: ReadonlySet<DocumentKey>; readonly paths: ReadonlySet<string> };
 
+/** A commit that names changes in its trailers, and the protected documents that it changed itself. */
+type NamingCommit = { readonly commit: CommitId; readonly named: readonly Digest[]; readonly documents: readonly (Pick<ProtectedChange, 'kind' | 'name' | 'to'> & { readonly key: DocumentKey })[] };
+
 export type CommitChecks = {
   readonly ring: KeyRing;
   readonly objectFormat: 'sha1' | 'sha256';
-  readonly now: Date;
+  readonly now: InstantMs;
   /** Keys of documents whose author has to be known and is not (T20). */
   readonly unanswered: ReadonlySet<DocumentKey>;
 };
@@ -45,7 +49,7 @@ function signatureFindings({ commit, raw, keys }: RangeCommit, { ring, objectFor
   if (holder === undefined) return [finding({ ...of, code: 'KeyUnknown', severity, message: `it is signed with ${verified.signer.fingerprint}, a key of nobody in force`, remedy: 'Sign with a key of your Principal document, or have yours put in force first.' })];
   const { name } = holder.principal.metadata;
   if (holder.principal.spec.type !== 'person') return [finding({ ...of, code: 'NotAPerson', severity, message: `it is signed by the service ${name}, who is nobody's person`, remedy: 'Somebody who answers for it signs it, or adopts the request.' })];
-  const fault = keyFault(holder, now.getTime());
+  const fault = keyFault(holder, now);
   return fault === null ? [] : [finding({ ...of, code: fault, severity: 'refused', message: `the key of ${name} may not sign now`, remedy: 'Sign with an active key, or have the new one put in force first.' })];
 }
 
@@ -61,7 +65,7 @@ function trailerFindings({ commit, raw }: RangeCommit, { objectFormat }: CommitC
 }
 
 /** A trailer whose digest is not that of what its commit changes approves nothing (T15). */
-export function checkTrailers(commits: readonly ChangeCommit[], state: LogState): readonly Finding[] {
+export function checkTrailers(commits: readonly NamingCommit[], state: LogState): readonly Finding[] {
   return commits.flatMap(({ commit, named, documents }) => {
     const changes = documents.map(({ kind, name, to }) => changeTo(state, kind, name, to)).filter((change) => change.from !== change.to);
     const digest = changes.length === 0 ? null : changeDigest(state.logId, changes);

@@ -1,11 +1,11 @@
-import type { Digest } from '../core/model/digest.ts';
-import { documentKey, type AnyDocument, type Kind, type ProtectedChange, type Quorum } from '../core/model/documents.ts';
-import { changeDigest } from '../core/model/preimages.ts';
-import { findDocument, protectedDocuments, type DesiredState } from '../core/desired/desired-state.ts';
-import { inForceOf, rootOf, type LogState } from '../core/evidence/log-state.ts';
-import { pendingChanges } from '../core/trust/pending-changes.ts';
-import { quorumFor } from '../core/trust/quorum.ts';
-import { partLiftings } from '../core/trust/stop.ts';
+import type { Digest } from '../model/digest.ts';
+import { documentKey, type AnyDocument, type ProtectedChange, type Quorum } from '../model/documents.ts';
+import { changeDigest } from '../model/preimages.ts';
+import { findDocument, protectedDocuments, type DesiredState } from '../desired/desired-state.ts';
+import { inForceOf, rootOf, type LogState } from '../evidence/log-state.ts';
+import { pendingChanges } from '../trust/pending-changes.ts';
+import { quorumFor } from '../trust/quorum.ts';
+import { partLiftings } from '../trust/stop.ts';
 
 export type PendingChange = ProtectedChange & { readonly quorum: string };
 export type Pending = { /** Stops in force that the commit does not hold; they are in the list only where they are named (T24). */ readonly liftings: readonly string[]; readonly changes: readonly PendingChange[]; readonly digest: Digest | null; /** The root differs as well and is not in the list: it changes by itself (T16). */ readonly root: boolean };
@@ -15,13 +15,7 @@ export type Pending = { /** Stops in force that the commit does not hold; they a
  * @param only keys such as `Environment/prod`, or kinds; empty: all. The trust root changes alone, so it is in the list only where nothing else is.
  */
 export function pendingIn(state: LogState, desired: DesiredState, only: readonly string[] = []): Pending {
-  const tip = protectedDocuments(desired).map((e) => ({ kind: e.document.kind, name: e.document.metadata.name, digest: e.digest }));
-  const claimed = [...desired.claims.entries()].map(([key]) => key);
-  const unusable = new Set(claimed.flatMap((key) => {
-    const [kind, name] = [key.slice(0, key.indexOf('/')) as Kind, key.slice(key.indexOf('/') + 1)];
-    return findDocument(desired, kind, name).status === 'unusable' ? [documentKey(kind, name)] : [];
-  }));
-  const all = pendingChanges(state, tip, unusable);
+  const all = pendingAt(state, desired);
   const root = rootOf(state);
   const { liftings, others: rest } = partLiftings(state, all, (change) => sidesOf(state, desired, change).after);
   const wanted = only.length === 0 ? rest : all.filter((c) => only.includes(`${c.kind}/${c.name}`) || (only.includes(c.kind) && !liftings.includes(c)));
@@ -31,7 +25,14 @@ export function pendingIn(state: LogState, desired: DesiredState, only: readonly
   return { liftings: liftings.filter((c) => !changes.some((d) => d.kind === c.kind && d.name === c.name)).map((c) => `${c.kind}/${c.name}`), changes, digest, root: others.length < wanted.length && others.length > 0 };
 }
 
-function quorumText({ people, roles }: Quorum): string {
+/** The same as bare changes, the root and stops included. Costs what is protected, however much else is declared. */
+export function pendingAt(state: LogState, desired: DesiredState): readonly ProtectedChange[] {
+  const tip = protectedDocuments(desired).map((e) => ({ kind: e.document.kind, name: e.document.metadata.name, digest: e.digest }));
+  const unusable = [...state.inForce.values()].flatMap(({ kind, name }) => (findDocument(desired, kind, name).status === 'unusable' ? [documentKey(kind, name)] : []));
+  return pendingChanges(state, tip, new Set(unusable));
+}
+
+export function quorumText({ people, roles }: Quorum): string {
   return `${people} ${people === 1 ? 'person' : 'people'}${roles === undefined ? '' : ` (${roles.map((r) => `${r.count} ${r.role}`).join(', ')})`}`;
 }
 
