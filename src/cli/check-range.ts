@@ -1,5 +1,4 @@
 import type { CommitId } from '../core/model/commit-id.ts';
-import type { InstantMs } from '../core/model/instant.ts';
 import { keyRingIn } from '../core/trust/key-ring.ts';
 import { rehearse } from '../reconciler/rehearse.ts';
 import { checkDeclarations, checkSignatures } from '../core/proposal/check-documents.ts';
@@ -48,7 +47,7 @@ async function checkLoaded({ context, clone, repository, evidence }: Desk, loade
   const findings = [
     ...checkDeclarations(diagnose(loaded.desired), await diagnosticsBefore(clone, repository, loaded)), ...rehearsed,
     ...checkSignatures(evidence.state, loaded, ring), ...checkTrailers(played.commits.filter(({ commit }) => range.some((one) => one.commit === commit)), evidence.state),
-    ...checkCommits(range, { ring, objectFormat: repository.reader.objectFormat, now: now.getTime() as InstantMs, unanswered: unansweredIn(rehearsed, evidence.state, loaded.desired) }),
+    ...checkCommits(range, { ring, objectFormat: repository.reader.objectFormat, now: now.getTime(), unanswered: unansweredIn(rehearsed, evidence.state, loaded.desired) }),
   ];
   return { commit: seenCommit(loaded), target: loaded.target, commits: range.length, findings: sortedFindings(findings) };
 }

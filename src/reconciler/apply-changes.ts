@@ -140,6 +140,18 @@ async function observedProposals(pass: Pass): Promise<readonly Proposal[]> {
   return sortedProposals(proposals);
 }
 
+/** Who agreed to which list of changes, as far as it counts now; what is in force already is left out. */
+export type AgreedChange = { readonly digest: Digest; readonly changes: readonly ProtectedChange[]; readonly people: readonly string[] };
+
+/** Every list that somebody proposed and that starts from what is in force, with the people whose yes counts (T15). */
+export async function agreedChanges(pass: Pass, commits: readonly ChangeCommit[]): Promise<readonly AgreedChange[]> {
+  const raw = new Map(commits.map((c) => [digestOfBytes(c.raw), c.raw]));
+  const artifact = (digest: Digest): Uint8Array | undefined => raw.get(digest) ?? pass.batch.lookup(digest);
+  return proposalsIn(pass, commits, await observedProposals(pass)).map((proposal) => ({
+    digest: proposal.digest, changes: proposal.changes, people: [...new Set(countedApprovals(pass, proposal, artifact).map(({ principal }) => principal))].sort(compareText),
+  }));
+}
+
 function proposalsIn(pass: Pass, commits: readonly ChangeCommit[], observed: readonly Proposal[]): readonly Proposal[] {
   const { state } = pass.batch;
   const proposals = new Map(observed.map((p) => [p.digest, { changes: p.changes, approvals: [...p.approvals] }]));
@@ -253,7 +265,7 @@ type Proposers = { readonly found: ProtectedChangePredicate['proposers']; readon
 const NO_PROPOSERS: Proposers = { found: { people: [], unknown: 0, commits: [] }, raw: [] };
 
 /** Who changed these documents since they came into force; only asked where no proposer counts (T15). @returns null when there are too many commits to look at: everything else goes on (T12) */
-async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Promise<Proposers | null> {
+export async function proposersOf(pass: Pass, changes: readonly ProtectedChange[]): Promise<Proposers | null> {
   if (rootOf(pass.batch.state).spec.proposerCounts) return NO_PROPOSERS;
   try {
     return await findProposers(pass, changes);

@@ -4,7 +4,7 @@ import { documentDigest, documentKey, type DocumentOf } from '../core/model/docu
 import { compareText, splitPair } from '../core/model/names.ts';
 import { buildDecisionInput, type BuiltInput } from '../core/decision/build-input.ts';
 import { decide } from '../core/decision/decide.ts';
-import { whatIsDue } from '../core/decision/extension.ts';
+import { whatIsDue, type Due, type Extension } from '../core/decision/extension.ts';
 import { isTouched } from '../core/desired/rewrite-reach.ts';
 import { brokenGlass } from '../core/decision/mode.ts';
 import { explainDecision } from '../core/decision/explain.ts';
@@ -23,17 +23,34 @@ import { reportDebts } from './settle-reviews.ts';
 import { gatherMaterial, type Planned, type PlanningWorld, type Subject } from './planning.ts';
 
 /** A decision, and what it was made from. */
-type Made = { readonly decision: Decision; readonly input: DecisionInput };
+export type Made = { readonly decision: Decision; readonly input: DecisionInput };
+
+/** What was found about one subject, whether or not it was worth a record. */
+export type Judged = {
+  readonly subject: Subject;
+  /** What is declared; null where there is no usable Promotion. */
+  readonly promotion: DocumentOf<'Promotion'> | null;
+  /** null where nothing is declared. */
+  readonly planned: Planned | null;
+  /** What it asks for: itself, an extension to targets that came later, or nothing, because it runs already. */
+  readonly due: Due['type'];
+  /** Of what is due; null where nothing is. */
+  readonly made: Made | null;
+  /** What is extended to which targets; null unless that is due. */
+  readonly extension: Extension | null;
+};
 
 /** Decides every subject of `subjects`, sorted by environment and application; writes what changed (EVIDENCE "When a decision is written"). */
-export async function decideSubjects(pass: Pass, subjects: Iterable<string>): Promise<void> {
+export async function decideSubjects(pass: Pass, subjects: Iterable<string>): Promise<readonly Judged[]> {
+  const judged: Judged[] = [];
   for (const key of [...subjects].sort(compareText)) {
     const [environment, application] = splitPair(key);
-    await decideSubject(pass, { environment, application });
+    judged.push(await decideSubject(pass, { environment, application }));
   }
+  return judged;
 }
 
-async function decideSubject(pass: Pass, s: Subject): Promise<void> {
+async function decideSubject(pass: Pass, s: Subject): Promise<Judged> {
   const { batch } = pass;
   const entry = pass.loaded.state.usable.Promotion.get(documentKey('Promotion', `${s.environment}/${s.application}`));
   const promotion = (entry?.document ?? null) as unknown as DocumentOf<'Promotion'> | null;
@@ -43,21 +60,30 @@ async function decideSubject(pass: Pass, s: Subject): Promise<void> {
   await endReplaced(pass, s, promotion);
   if (promotion === null) {
     reportState(pass, s, null, null);
-    return;
+    return { subject: s, promotion, planned: null, due: 'nothing', made: null, extension: null };
   }
   const world: PlanningWorld = { ...pass, state: batch.state, desired: pass.loaded.state, lookup: batch.lookup, openPgp: batch.openPgp };
   const planned = await gatherMaterial(world, s, promotion);
-  const app = appStateOf(batch.state, s.environment, s.application);
   const built = buildDecisionInput(batch.state, planned.material, batch.asOf, batch.sources);
   const due = whatIsDue(batch.state, built.input, batch.sources);
   if (due.type === 'nothing') {
     reportState(pass, s, promotion, null);
-    return;
+    return { subject: s, promotion, planned, due: 'nothing', made: null, extension: null };
   }
   const extension = due.type === 'extension' ? due.extension : null;
   const { input } = extension?.built ?? built;
-  if (judged !== null && isAbout(app.openRun, input)) return reportState(pass, s, promotion, judged);
   const decision = extension?.decision ?? decide(input);
+  settle(pass, { subject: s, promotion, planned, built, extension, decision }, judged);
+  return { subject: s, promotion, planned, due: due.type, made: { decision, input }, extension };
+}
+
+type Found = Pick<Judged, 'subject' | 'extension'> & { readonly promotion: DocumentOf<'Promotion'>; readonly planned: Planned; readonly built: BuiltInput; readonly decision: Decision };
+
+/** Records what is news, and says how it stands. @param judged what the allow of its open run is by now */
+function settle(pass: Pass, { subject: s, promotion, planned, built, extension, decision }: Found, judged: Made | null): void {
+  const app = appStateOf(pass.batch.state, s.environment, s.application);
+  const { input } = extension?.built ?? built;
+  if (judged !== null && isAbout(app.openRun, input)) return reportState(pass, s, promotion, judged);
   // T25: nothing new is allowed where the rewrite reaches; a no counts all the same.
   if (decision.outcome === 'allow' && pass.frozen !== null && isTouched(pass.frozen.reach, s)) {
     return pass.conditions.set({ kind: 'Promotion', name: `${s.environment}/${s.application}`, type: 'Ready', status: 'False', reason: 'Rewound', message: `the target branch was rewritten here; it is allowed again once the rewrite ${pass.frozen.digest} is accepted` });

@@ -1,17 +1,26 @@
 import type { CommitId } from '../core/model/commit-id.ts';
-import { documentKey, type DocumentKey, type DocumentOf } from '../core/model/documents.ts';
+import { documentKey, isProtected, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
 import { releaseNamedBy } from '../core/desired/desired-state.ts';
-import { applyChanges, findChangeCommits, type ChangeCommit } from './apply-changes.ts';
+import { agreedChanges, applyChanges, findChangeCommits, type AgreedChange, type ChangeCommit } from './apply-changes.ts';
 import { Conditions } from './conditions.ts';
-import { decideSubjects } from './decide-subjects.ts';
+import { decideSubjects, type Judged } from './decide-subjects.ts';
 import { lockReleases } from './lock-releases.ts';
+import type { BatchRecord } from './log-batch.ts';
 import { approvalsInCommits, readNewCommits, type NewCommit } from './new-commits.ts';
 import { observeApprovals } from './observe-approvals.ts';
 import type { Pass } from './pass.ts';
 import { reportDeclarations } from './report-declarations.ts';
 
 /** What a rehearsal shows: records that a server would write, in the batch, and conditions that it would set. */
-export type Rehearsal = { readonly pass: Pass; readonly commits: readonly ChangeCommit[]; readonly subjects: readonly string[] };
+export type Rehearsal = {
+  readonly pass: Pass;
+  /** Those with a trailer that names a change. */
+  readonly commits: readonly ChangeCommit[];
+  readonly subjects: readonly string[];
+  readonly judged: readonly Judged[];
+  /** Lists of protected changes that people agreed to, before anything came into force. */
+  readonly agreed: readonly AgreedChange[];
+};
 
 /**
  * The steps of one pass over what a candidate changes, as if it were merged now: the same code, a batch that nobody signs, and nothing is
@@ -29,12 +38,23 @@ export async function rehearse(given: Omit<Pass, 'conditions' | 'frozen' | 'poll
   if (last !== tip) batch.add({ type: 'observation', predicate: { type: 'tip', ref: pass.targetRef, commit: tip } });
   observeApprovals(pass, [...(await approvalsInCommits(pass, merged)), ...documents]);
   const commits = await findChangeCommits(pass, merged, [{ commit: tip, observedAt: batch.asOf }]);
-  await applyChanges(pass, commits, new Map());
+  const touchesPolicy = commits.length > 0 || pass.loaded.changedKeys.some(isProtectedKey) || batch.records.some(isAboutPolicy);
+  const agreed = touchesPolicy ? await agreedChanges(pass, commits) : [];
+  // What the log holds and what time brings is judged by the passes of a server: here only what this candidate may bring into force.
+  if (touchesPolicy) await applyChanges(pass, commits, new Map());
   const subjects = subjectsChanged(pass);
   await lockReleases(pass, releasesChanged(pass, subjects));
-  await decideSubjects(pass, subjects);
+  const judged = await decideSubjects(pass, subjects);
   reportDeclarations(pass, pass.conditions);
-  return { pass, commits, subjects };
+  return { pass, commits, subjects, judged, agreed };
+}
+
+function isProtectedKey(key: DocumentKey): boolean {
+  return isProtected(key.slice(0, key.indexOf('/')) as Kind);
+}
+
+function isAboutPolicy({ record }: BatchRecord): boolean {
+  return record.type === 'observation' && record.predicate.type === 'approval' && record.predicate.approves.type === 'change';
 }
 
 async function newCommits(pass: Pass, from: CommitId | null): Promise<readonly NewCommit[]> {
