@@ -85,6 +85,38 @@ export const limits = {
   /** Deliveries of webhooks that are remembered, and characters in the id of one. */
   webhookDeliveries: 10_000,
   deliveryIdChars: 128,
+  /** Open pull requests of a forge that are looked at, and comments of one of them. */
+  forgeProposals: 1_000,
+  forgeComments: 1_000,
+  /** One answer of a forge; a request to it with its answer; tries of one that only reads, the first included. */
+  forgeAnswerBytes: 16 * 1024 * 1024,
+  forgeTimeoutMs: 30_000,
+  forgeAttempts: 3,
+  /** The longest that a forge can make us wait when it says that we ask too often, and what we wait when it does not say how long. */
+  forgeRetryAfterMs: 3_600_000,
+  forgeDefaultRetryMs: 60_000,
+  /** Answers of a forge that are remembered to ask whether they still hold, and characters in them. */
+  forgeKeptAnswers: 1_000,
+  forgeKeptChars: 16 * 1024 * 1024,
+  /** Plain branches that are planned; refs of a merge queue; open forks that are looked at; merged pull requests that are followed. */
+  proposalBranches: 500,
+  queueRefs: 100,
+  openForks: 100,
+  mergedProposals: 100,
+  /** Commits that a candidate adds to the target branch, and files that it changes. */
+  proposalCommits: 2_000,
+  proposalFiles: 10_000,
+  /** Planning, and writing to a forge, before a pass over proposals looks for news again. */
+  proposalPlanningMs: 2_000,
+  proposalPublishingMs: 5_000,
+  /** A plan that could not be made is tried again. */
+  proposalRetryMs: 60_000,
+  /** Accounts that are looked up for one fork, because they ask for its plan. */
+  forkRequesters: 20,
+  /** How long a fork's head must have been there before a request that names no commit means it. */
+  forkHeadSeenMs: 60_000,
+  /** Tips and runs that are remembered to tell what became of a merged pull request. */
+  trailEntries: 10_000,
   /** A request to the API without an answer or an end. */
   httpRequestMs: 30_000,
   /** Waiting for Postgres before readiness says no. */
@@ -104,6 +136,17 @@ export const limits = {
   requesterCommits: 10_000,
   /** Commits of the target branch that are read at once. */
   historyCommits: 1_000_000,
+  /** Of one candidate that is planned: documents' files that it changes, commits of its own, environments with an application that it touches. */
+  candidateDocuments: 2_000,
+  candidateCommits: 2_000,
+  plannedSubjects: 500,
+  /** Of a difference that is shown: bytes of one side, edited lines, lines shown, and files of one promotion. */
+  diffFileBytes: 64 * 1024,
+  diffEdits: 1_000,
+  diffLines: 300,
+  diffFiles: 50,
+  /** Commits of one release that are counted as missing in another. */
+  lineageCommits: 1_000,
   /** Targets of one plan. */
   targetsPerPlan: 1_000,
   /** Allowed difference between an agent's clock and the reconciler's. */
