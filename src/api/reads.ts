@@ -49,9 +49,10 @@ export const readPromotions: Read = async (context, { reader }) => {
   return paged(await reader.promotions({ ...pageOf(query), ...(environment === undefined ? {} : { environment }), ...(application === undefined ? {} : { application }) }));
 };
 
-export const readPromotion: Read = async (context, { reader }, id) => {
+export const readPromotion: Read = async (context, { reader, explain }, id) => {
   queryOf(context, []);
-  return { data: found(await reader.promotion(id), 'such promotion') };
+  const promotion = found(await reader.promotion(id), 'such promotion');
+  return { data: { ...promotion, explanation: await explain(promotion) } };
 };
 
 export const readEvidence: Read = async (context, { reader }) => {

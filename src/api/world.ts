@@ -1,11 +1,14 @@
 import type { AgentEntry } from '../ports/agent-register.ts';
 import type { AgentPresence } from '../ports/agent-hub.ts';
-import type { LedgerReader } from '../ports/ledger.ts';
+import type { ExplainLine } from '../core/decision/explain.ts';
+import type { LedgerReader, PromotionRow } from '../ports/ledger.ts';
 import type { LoopStatus } from '../reconciler/loop.ts';
 
 /** What the API reads. It writes nothing; a webhook only says "look again". */
 export type ApiWorld = {
   readonly reader: LedgerReader;
+  /** What became of a promotion and why, in the words of `stella explain`. */
+  readonly explain: (promotion: PromotionRow) => Promise<readonly ExplainLine[]>;
   readonly agents: () => Promise<readonly AgentEntry[]>;
   readonly connected: () => readonly AgentPresence[];
   /** @throws StorageError while Postgres is away */

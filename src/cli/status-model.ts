@@ -4,7 +4,8 @@ import { compareText, splitPair } from '../core/model/names.ts';
 import type { Plan, Runs } from '../core/model/preimages.ts';
 import { clausesFor, trustsReconciler } from '../core/decision/clauses.ts';
 import { lackingTargets } from '../core/decision/extension.ts';
-import { explainDecision } from '../core/decision/explain.ts';
+import { explainDecision, type ExplainLine } from '../core/decision/explain.ts';
+import { explainSituation } from '../core/proposal/situation.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Debt, type LogState } from '../core/evidence/log-state.ts';
 import type { TargetFailure } from '../core/evidence/failures.ts';
@@ -15,6 +16,8 @@ import { stopsInForce, type StopView } from './stop-view.ts';
 export type Waiting = { readonly record: number; readonly release: string | null; readonly outcome: Decision['outcome']; readonly reasons: readonly string[]; readonly lines: readonly string[]; readonly nextChangeAt: string | null };
 export type ApplicationStatus = {
   readonly application: string;
+  /** How it stands: what runs and by which records, what became of runs and requests, in the words of `stella explain`. */
+  readonly lines: readonly ExplainLine[];
   readonly release: string | null;
   readonly components: readonly { readonly name: string; readonly digest: Digest }[];
   readonly generation: number;
@@ -77,7 +80,7 @@ function applicationStatus({ state, artifact }: Evidence, app: AppState, last: P
   const approved = app.standing === null ? null : readJson<Plan>(artifact, app.standing.plan);
   const rules = rulesOf(state, app, last?.sources.plan == null ? null : readJson<Plan>(artifact, last.sources.plan));
   return {
-    application: app.application, release: app.release, components: runs?.components.map(({ name, digest }) => ({ name, digest })) ?? [], generation: app.generation, clean: app.clean,
+    application: app.application, lines: explainSituation({ state, environment: app.environment, application: app.application, artifact }), release: app.release, components: runs?.components.map(({ name, digest }) => ({ name, digest })) ?? [], generation: app.generation, clean: app.clean,
     lacking: approved === null ? [] : lackingTargets(state, app, approved).map((t) => t.name),
     succeededAt: app.succeededAt, running: app.openRun === null ? null : { release: app.openRun.release, generation: app.openRun.generation, record: app.openRun.decision.seq },
     waiting: last === undefined || last.decision.outcome === 'allow' || last.sources.ended !== null ? null : waitingOf(last, readJson<DecisionInput>(artifact, last.input)),

@@ -52,7 +52,7 @@ async function serve(more: Partial<ApiWorld> = {}): Promise<{ readonly url: stri
   const status = more.status ?? (() => RECONCILED);
   const metrics = createMetrics({ status, connected: () => [], now: () => new Date(AT) });
   const api = createApi({
-    reader: log.reader, agents: () => log.agents.list(), connected: () => [], pingStorage: () => storage.ping(), status, wake: (reason) => woken.push(reason), webhookSecret: SECRET,
+    reader: log.reader, explain: () => Promise.resolve([]), agents: () => log.agents.list(), connected: () => [], pingStorage: () => storage.ping(), status, wake: (reason) => woken.push(reason), webhookSecret: SECRET,
     onError: (cause) => errors.push(cause), metrics: () => metrics.text(), ...more,
   });
   const listening = await listen(api, { host: '127.0.0.1', port: 0 });

@@ -1,6 +1,6 @@
+import type { ExplainLine } from '../../core/decision/explain.ts';
 import { appStateOf } from '../../core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../../core/evidence/records.ts';
-import { failureText } from '../../core/evidence/failures.ts';
 import { limits } from '../../core/model/limits.ts';
 import { EVIDENCE_OPTIONS, type CloneParts } from '../clone.ts';
 import { CliError, OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
@@ -77,18 +77,17 @@ function applicationLines(app: ApplicationStatus, environment: string, terminal:
     const head = `  ${app.application}  ${app.release ?? 'nothing'}  generation ${app.generation}${app.succeededAt === null ? '' : `  since ${app.succeededAt}`}${app.clean ? '' : '  [not clean]'}`;
   const lines = [head, ...app.components.map((c) => `      ${c.name}  ${c.digest}`)];
   if (app.lacking.length > 0) lines.push(`      ${terminal.paint('yellow', `not on ${app.lacking.join(', ')}`)}`);
-  if (app.running !== null) lines.push(`      ${terminal.paint('yellow', `running now: ${app.running.release ?? 'a removal'}, generation ${app.running.generation} (record ${app.running.record})`)}`);
+  lines.push(...app.lines.map((line) => `      ${terminal.paint(colourOf(line), line.command === null ? line.text : `${line.text} ${line.command}`)}`));
   for (const debt of app.debts) lines.push(`      ${terminal.paint('red', `broken glass, not reviewed: ${debt.release ?? 'none'} (record ${debt.seq}, ${debt.reason})`)}; somebody other than ${debt.participants.join(', ')} runs: stella approve --review ${environment}/${app.application}`);
-  if (app.waiting !== null) {
-    const { outcome, release, record } = app.waiting;
-    lines.push(`      ${terminal.paint(outcome === 'refuse' ? 'red' : 'yellow', `${outcome === 'refuse' ? 'refused' : 'waiting'}: ${release ?? 'a removal'} (record ${record})`)}`);
-    lines.push(...app.waiting.lines.map((line) => `        ${line}`));
-  }
-  if (app.lastOutcome !== null && app.lastOutcome.result !== 'Succeeded') {
-    const { result, reason, endedAt, failures } = app.lastOutcome;
-    lines.push(`      ${terminal.paint('red', `last run: ${result}: ${reason}`)} at ${endedAt}`, ...failures.map((failure) => `        ${failureText(failure)}`));
-  }
+  if (app.waiting !== null) lines.push(...app.waiting.lines.map((line) => `        ${line}`));
   return lines.map((line) => line.split('\u001b').map((part, i) => (i === 0 ? plain(part) : part)).join('\u001b'));
+}
+
+const RED: ReadonlySet<ExplainLine['code']> = new Set(['Refused', 'RunFailed', 'FellBack', 'ExtensionFailed', 'NotClean']);
+const YELLOW: ReadonlySet<ExplainLine['code']> = new Set(['Waiting', 'Deploying', 'Stopping', 'RunAborted']);
+
+function colourOf({ code }: ExplainLine): 'red' | 'yellow' | 'dim' {
+  return RED.has(code) ? 'red' : YELLOW.has(code) ? 'yellow' : 'dim';
 }
 
 type ServerAnswer = { readonly url: string; readonly conditions: readonly ShownCondition[]; readonly targets: readonly ShownTarget[] };

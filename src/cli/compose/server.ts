@@ -16,6 +16,7 @@ import { failuresOf, failureText } from '../../core/evidence/failures.ts';
 import { limits } from '../../core/model/limits.ts';
 import { encodeRootChain } from '../../core/order/root-chain.ts';
 import { RunExecutor } from '../../reconciler/execute-runs.ts';
+import { explainPromotion } from '../../reconciler/explain-promotion.ts';
 import { processTimers, ReconcileLoop, type LoopPass } from '../../reconciler/loop.ts';
 import { ProtectedChangeShelf } from '../../reconciler/protected-change-shelf.ts';
 import { Reconciler } from '../../reconciler/reconciler.ts';
@@ -66,7 +67,7 @@ async function start(config: ServerConfig, world: ServerWorld, unwinding: Unwind
   const core = await startCore({ config, world, unwinding, repositories, log, authority });
   const metrics = createMetrics({ status: () => core.loop.status, connected: () => core.agents.hub.connected(), now: world.now });
   core.listeners.push((pass) => metrics.observePass(pass));
-  const http = unwinding.keep(await startApi({ config, world, storage, log, metrics, ...core }), (opened) => opened.close());
+  const http = unwinding.keep(await startApi({ config, world, storage, log, metrics, repositories, ...core }), (opened) => opened.close());
   await startWatching(config, core.loop, unwinding);
   const issueEnrolmentToken = async (agent: string): Promise<string> => {
     const state = core.reconciler.state;
@@ -218,16 +219,20 @@ async function readEnvelope(reconciler: Reconciler | null, { evidence }: Reposit
   return object?.ok === true ? object.bytes : undefined;
 }
 
-async function startApi(p: Pick<Core, 'loop' | 'agents'> & { readonly config: ServerConfig; readonly world: ServerWorld; readonly storage: Storage; readonly log: LogStorage; readonly metrics: Metrics }): Promise<Awaited<ReturnType<typeof listen>>> {
-  const { config, world, storage, log, loop, agents, metrics } = p;
+async function startApi(p: Pick<Core, 'loop' | 'agents' | 'reconciler'> & { readonly repositories: Repositories; readonly config: ServerConfig; readonly world: ServerWorld; readonly storage: Storage; readonly log: LogStorage; readonly metrics: Metrics }): Promise<Awaited<ReturnType<typeof listen>>> {
+  const { config, world, storage, log, loop, agents, metrics, reconciler, repositories } = p;
   const { secretRef } = config.webhook;
   const secret = secretResolver({ environment: world.environment, secretFolders: config.secretFolders });
   const api = createApi({
-    reader: log.reader, agents: () => log.agents.list(), connected: () => agents.hub.connected(), pingStorage: () => storage.ping(), status: () => loop.status,
+    reader: log.reader, explain: (row) => explainPromotion({ log: () => logOf(reconciler), reader: repositories.evidence.reader, records: log.reader }, row), agents: () => log.agents.list(), connected: () => agents.hub.connected(), pingStorage: () => storage.ping(), status: () => loop.status,
     wake: (reason) => loop.wake(reason), webhookSecret: secretRef === null ? null : await secret(secretRef), metrics: () => metrics.text(),
     onError: (cause) => world.log('error', 'a request failed', { why: messageOf(cause) }),
   });
   return listen(api, config.http);
+}
+
+function logOf({ state, evidenceTip }: Reconciler): ReturnType<Parameters<typeof explainPromotion>[0]['log']> {
+  return state === null || evidenceTip === null ? null : { state, evidenceTip };
 }
 
 async function startWatching(config: ServerConfig, loop: ReconcileLoop, unwinding: Unwinding): Promise<void> {

@@ -238,12 +238,14 @@ function openRunLines(q: SituationQuestion, { openRun }: AppState): readonly Exp
 
 /** What nothing above has said yet. */
 function fateLines(q: SituationQuestion, app: AppState): readonly ExplainLine[] {
-  const fate = fateOf(q, app);
   const { lastDecision: last } = app;
+  // A run that is open has its own line: what waits behind it is told as well.
+  const asked = q.promotion ?? q.decided?.input.promotion ?? last?.promotion;
+  const fate = fateOf(asked === undefined ? q : { ...q, promotion: asked }, app);
   const what = whatOf(q.decided?.input ?? last ?? unnamed);
   switch (fate.code) {
     case 'Skipped':
-      return [line(q, fate.code, { text: `Nothing needs to happen: ${placeOf(q)} runs exactly what is declared already.` })];
+      return [line(q, fate.code, { text: `${placeOf(q)} runs already exactly what is declared; nothing needs to happen.` })];
     case 'NotDecided':
       return app.deployedBy === null && q.promotion === undefined ? [] : [line(q, fate.code, { text: 'It was not decided about yet.' })];
     case 'Superseded':
