@@ -35,6 +35,7 @@ export const commands: readonly Entry[] = [
   entry('release', 'Write a release, tags resolved to digests', () => import('../cli/commands/release.ts'), clone),
   entry('promote', 'Ask for a release to run in an environment', () => import('../cli/commands/promote.ts'), clone),
   entry('rollback', 'Ask for what ran before', () => import('../cli/commands/rollback.ts'), clone),
+  entry('retry', 'Ask again for what failed', () => import('../cli/commands/retry.ts'), clone),
   entry('explain', 'Say why a promotion runs or waits, and who can act', () => import('../cli/commands/explain.ts'), clone),
   entry('approve', 'Approve or reject a promotion or a protected change', () => import('../cli/commands/approve.ts'), clone),
   entry('stop', 'Stop at once, with one signature', () => import('../cli/commands/stop.ts'), clone),

@@ -6,6 +6,7 @@ import type { DesiredState } from '../core/desired/desired-state.ts';
 import type { LogState } from '../core/evidence/log-state.ts';
 import type { DigestResolver } from '../ports/digest-resolver.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
+import type { Forge } from '../ports/forge.ts';
 import type { GitReader } from '../ports/git-reader.ts';
 import type { Candidate } from '../reconciler/candidate.ts';
 import type { PlanningWorld } from '../reconciler/planning.ts';
@@ -110,6 +111,10 @@ export type CloneParts = {
   writeText(file: string, text: string): Promise<void>;
   /** A new program, mode 0755. */
   writeProgram(file: string, text: string): Promise<void>;
+  /** Nothing happens where there is none. */
+  removeFile(file: string): Promise<void>;
+  /** The forge that the clone's own configuration names; null where it names none. @throws CliError `ForgeMalformed`, `ForgeTokenMissing` */
+  openForge(context: CommandContext, repository: Repository): Promise<Forge | null>;
   hasSshKeygen(context: CommandContext): Promise<boolean>;
 };
 

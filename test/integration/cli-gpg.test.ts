@@ -58,7 +58,7 @@ afterAll(async () => {
 
 describe('people who sign with gpg', () => {
   it('ask, approve with a subkey, and it is deployed', async () => {
-    expect(await stella(bob, 'promote', 'shop/1.0', '--to', 'prod')).toMatchObject({ code: 0 });
+    expect(await stella(bob, 'promote', 'shop/1.0', '--to', 'prod', '--here')).toMatchObject({ code: 0 });
     expect(await bob.git('cat-file', 'commit', 'HEAD')).toContain('-----BEGIN PGP SIGNATURE-----');
     await bob.git('push', '-q', 'origin', 'HEAD:main');
     await settle();

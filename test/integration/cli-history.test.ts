@@ -52,7 +52,7 @@ describe('stella rollback', () => {
   it('asks for what ran before, says that one approval is enough, and one is', async () => {
     await twoReleases();
     const alice = await cloneAs('alice');
-    const written = json<{ to: string; eased: boolean; clauses: readonly object[] }>(await alice.stella(['rollback', 'prod', '-o', 'json']));
+    const written = json<{ to: string; eased: boolean; clauses: readonly object[] }>(await alice.stella(['rollback', 'prod', '--here', '-o', 'json']));
     expect(written).toMatchObject({ from: '1.1', to: '1.0', eased: true, clauses: [{ name: 'prod/rollback', people: 1 }] });
     await alice.git('push', '-q', 'origin', 'HEAD:main');
     await world.settle();
@@ -75,7 +75,7 @@ describe('broken glass', () => {
     await world.settle();
     const alice = await cloneAs('alice');
     expect((await alice.stella(['promote', 'shop/1.2', '--to', 'prod', '--break-glass', 'freeze', '--reason', 'x', '--expires', expires])).code).toBe(2);
-    expect((await alice.stella(['promote', 'shop/1.2', '--to', 'prod', '--break-glass', 'approvals', '--reason', 'shop is down', '--expires', expires])).code).toBe(0);
+    expect((await alice.stella(['promote', 'shop/1.2', '--to', 'prod', '--break-glass', 'approvals', '--reason', 'shop is down', '--expires', expires, '--here'])).code).toBe(0);
     await alice.git('push', '-q', 'origin', 'HEAD:main');
     await world.settle();
     await yes(await cloneAs('carol'), 'approve', 'prod/shop');

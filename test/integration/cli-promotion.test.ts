@@ -85,7 +85,7 @@ describe('stella promote', () => {
   });
 
   it('signs an intent that names the requester, in a signed commit', async () => {
-    expect(await alice.stella(['promote', 'shop/1.0', '--to', 'dev'])).toMatchObject({ code: 0 });
+    expect(await alice.stella(['promote', 'shop/1.0', '--to', 'dev', '--here'])).toMatchObject({ code: 0 });
     const promotion = (await documentIn(join(alice.folder, 'promotions/dev/shop.yaml'))) as DocumentOf<'Promotion'>;
     const releaseSpec = releaseSpecDigest((await documentIn(join(alice.folder, 'releases/shop/1.0.yaml'))) as DocumentOf<'Release'>);
     const of = { logId: world.pin, promotion, releaseSpec };
@@ -110,8 +110,8 @@ describe('stella promote', () => {
   });
 
   it('refuses a release that is not there and a key of nobody', async () => {
-    expect((await alice.stella(['promote', 'shop/9.9', '--to', 'dev'])).stderr).toContain('shop/9.9');
-    const stranger = await alice.stella(['promote', 'shop/1.0', '--to', 'dev', '--key', world.keys.commits.privateKeyPath]);
+    expect((await alice.stella(['promote', 'shop/9.9', '--to', 'dev', '--here'])).stderr).toContain('shop/9.9');
+    const stranger = await alice.stella(['promote', 'shop/1.0', '--to', 'dev', '--here', '--key', world.keys.commits.privateKeyPath]);
     expect(stranger).toMatchObject({ code: 2 });
     expect(stranger.stderr).toContain('no principal');
   });
@@ -139,7 +139,7 @@ describe('stella promote --adopt', () => {
     const { conditions } = await world.reconciler();
     expect(conditions.all().find((c) => c.kind === 'Promotion' && c.name === 'prod/shop')?.message).toContain('stella promote --adopt prod/shop');
     const command = before.commands.find((c) => c?.includes('--adopt'))!;
-    expect(await alice.stella(command.split(' ').slice(1))).toMatchObject({ code: 0 });
+    expect(await alice.stella([...command.split(' ').slice(1), '--here'])).toMatchObject({ code: 0 });
     await alice.git('push', '-q', 'origin', 'HEAD:main');
     await world.settle();
     await alice.pull();
@@ -157,7 +157,7 @@ describe('stella promote --adopt', () => {
     const promotion = (await documentIn(file)) as DocumentOf<'Promotion'>;
     expect(promotion.spec).toEqual({ release: '1.0' });
     expect(promotion.signatures).toHaveLength(1);
-    const again = await alice.stella(['promote', '--adopt', 'prod/shop']);
+    const again = await alice.stella(['promote', '--adopt', 'prod/shop', '--here']);
     expect(again.code).toBe(1);
     expect(again.stderr).toContain('alice signed this request');
     expect((await alice.stella(['promote', '--adopt', 'qa/shop'])).code).toBe(1);
@@ -165,7 +165,7 @@ describe('stella promote --adopt', () => {
   });
 
   it('asks anew where the intent of the request is spent', async () => {
-    await alice.stella(['promote', '--adopt', 'prod/shop']);
+    await alice.stella(['promote', '--adopt', 'prod/shop', '--here']);
     await alice.git('push', '-q', 'origin', 'HEAD:main');
     await world.settle();
     await world.commit([], { deletes: ['promotions/prod/shop.yaml'] });
@@ -174,7 +174,7 @@ describe('stella promote --adopt', () => {
     await world.settle();
     await alice.pull();
     expect((await reasons()).reasons).toContain('RequesterUnknown');
-    expect((await alice.stella(['promote', '--adopt', 'prod/shop'])).code).toBe(0);
+    expect((await alice.stella(['promote', '--adopt', 'prod/shop', '--here'])).code).toBe(0);
     expect(((await documentIn(join(alice.folder, 'promotions/prod/shop.yaml'))) as DocumentOf<'Promotion'>).spec).toEqual({ release: '1.0', attempt: 2 });
     await alice.git('push', '-q', 'origin', 'HEAD:main');
     await world.settle();
@@ -187,7 +187,7 @@ describe('stella promote --absent', () => {
   it('asks for removal, signed, and it is removed', async () => {
     await asked();
     const alice = await cloneFor(world, world.people.alice);
-    expect(await alice.stella(['promote', '--absent', 'dev/shop'])).toMatchObject({ code: 0 });
+    expect(await alice.stella(['promote', '--absent', 'dev/shop', '--here'])).toMatchObject({ code: 0 });
     const promotion = (await documentIn(join(alice.folder, 'promotions/dev/shop.yaml'))) as DocumentOf<'Promotion'>;
     expect(promotion.spec).toEqual({ state: 'absent' });
     await expect(opensshAccepts(world.people.alice, 'stella-intent', canonicalBytes(intentPreimage({ logId: world.pin, promotion, releaseSpec: null })), promotion.signatures![0]!.signature)).resolves.toContain('Good');
@@ -267,7 +267,7 @@ describe('stella approve', () => {
     await writeFile(join(alice.folder, 'next.yaml'), yamlOf(doc('Release', 'shop/1.1', { components: { api: { tag: '1.1' } } })));
     await alice.git('add', '.');
     await alice.git('commit', '-q', '-S', '-m', 'Release shop 1.1');
-    expect((await alice.stella(['promote', 'shop/1.1', '--to', 'prod'])).code).toBe(0);
+    expect((await alice.stella(['promote', 'shop/1.1', '--to', 'prod', '--here'])).code).toBe(0);
     await alice.git('push', '-q', 'origin', 'next');
     const approved = world.registry.tags.get('shop/api:1.1');
     await bob.git('fetch', '-q', 'origin');

@@ -1,79 +1,109 @@
 import { formatInstant, parseInstant } from '../../core/model/instant.ts';
+import { compareText, isPairName, splitPair } from '../../core/model/names.ts';
 import { clauseSubject } from '../../core/decision/clauses.ts';
 import { explainDecision, renderExplanation } from '../../core/decision/explain.ts';
 import { allInForce, appStateOf, inForceOf, type AppState, type LogState } from '../../core/evidence/log-state.ts';
+import { askedModel, askedText, askFor } from '../ask-requests.ts';
 import { EVIDENCE_OPTIONS, KEY_OPTION, LAYOUT_OPTION, type CloneParts, type Evidence, type Repository } from '../clone.ts';
 import { CliError, OUTPUT_OPTION, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { planSubject, type PlannedSubject } from '../plan-subject.ts';
-import { requireEvidence } from '../require-evidence.ts';
-import { writeRequest } from './promote.ts';
+import { BRANCH_OPTIONS } from '../propose-branch.ts';
+import type { Wanted } from '../write-request.ts';
 
 export const command: Command<CloneParts> = {
   name: 'rollback',
   summary: 'Ask for what ran before',
-  usage: ['stella rollback <environment> [<application>]'],
+  usage: ['stella rollback <environment>', 'stella rollback <environment>/<application>'],
   help: `
-Writes the Promotion of the release that ran before the present one, signs it as your request, and commits it. Then it
-says which approvals that takes. A rollback is a promotion: freezes hold it, and it is approved like any other. Where
-the environment has a \`rollback\` rule, that one applies for a while after the release was replaced, as long as what
-runs is exactly what ran before, variables and files included.
+Writes the Promotion of the release that ran before the present one, signs it as your request, and commits it on a
+branch, as \`stella promote\` does: pushed, with a pull request where the clone names a forge; --here commits where you
+are. Without an application it goes back with each one of the environment of which something ran before, in one
+commit. Then it says which approvals that takes.
 
-Push the commit or open a pull request.
+A rollback is a promotion: freezes hold it, and it is approved like any other. Where the environment has a \`rollback\`
+rule, that one applies for a while after the release was replaced, as long as what runs is exactly what ran before,
+variables and files included.
 
 Example:
-  stella rollback prod
-  stella rollback prod shop --branch back-to-1.4.0
+  stella rollback prod/shop
+  stella rollback prod --branch back-to-yesterday
 
-Exit codes: 0 written, 1 there is nothing to go back to, 2 error.`,
-  options: {
-    branch: { type: 'string', value: 'NAME', description: 'Make this branch and commit there' },
-    'no-commit': { type: 'boolean', description: 'Only write the file' },
-    ...KEY_OPTION, ...EVIDENCE_OPTIONS, ...LAYOUT_OPTION, ...OUTPUT_OPTION,
-  },
+Exit codes: 0 asked, 1 there is nothing to go back to, 2 error, and the message says what is there.`,
+  options: { ...BRANCH_OPTIONS, ...KEY_OPTION, ...EVIDENCE_OPTIONS, ...LAYOUT_OPTION, ...OUTPUT_OPTION },
   run,
 };
 
 async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
-  const [environment, named, ...rest] = context.positionals;
-  if (environment === undefined || environment.includes('/') || rest.length > 0) throw usageError('Name the environment, and the application where there are several: stella rollback prod shop.', command);
+  const { environment, named } = namedIn(context);
   const clone = await parts();
   const repository = await clone.openRepository(context);
   try {
-    const evidence = await requireEvidence(context, clone, repository);
-    const app = appIn(evidence.state, environment, named);
-    const { previous, application } = app;
-    if (previous === null) {
-      throw new CliError('NothingToGoBackTo', `The log knows of nothing that ran cleanly in ${environment}/${application} before ${app.release ?? 'what runs now'}.`, `Ask for a release by name: stella promote ${application}/<version> --to ${environment}`, { exitCode: 1 });
+    const found: { backs: readonly Back[]; staying: readonly string[] } = { backs: [], staying: [] };
+    const asked = await askFor(context, clone, repository, {
+      wanted: ({ evidence }) => {
+        if (evidence === null) throw new CliError('LogMissing', 'This clone has no evidence, which knows what ran before.', 'Fetch it: git fetch origin');
+        Object.assign(found, backsIn(evidence.state, environment, named));
+        return Promise.resolve(found.backs.map(({ app, release }): Wanted => ({ mode: 'promote', environment, application: app.application, version: release })));
+      },
+      branch: (requests) => (requests.length === 1 ? null : `promote/${environment}/rollback`),
+    });
+    const { evidence } = asked.desk;
+    const needs: Needs[] = [];
+    for (const back of found.backs) {
+      const one = asked.commit === null || evidence === null ? null : await planned({ context, clone, repository, evidence, commit: asked.commit }, { environment, application: back.app.application });
+      needs.push({ model: modelOf(back, one), text: evidence === null ? '' : textOf(back, one, evidence.state) });
     }
-    const written = await writeRequest(context, clone, repository, { mode: 'promote', environment, application, version: previous.release });
-    const one = written.model.commit === null ? null : await planned({ context, clone, repository, evidence }, { environment, application });
-    const model = { ...written.model, environment, application, from: app.release, to: previous.release, replacedAt: previous.replacedAt, eased: one?.built.input.mode === 'rollback', clauses: one?.built.input.clauses ?? [] };
-    await context.terminal.result(model, () => [written.text, ...(one === null ? [] : ['', needsText(one, evidence.state)])].join('\n'));
+    const [first, ...others] = needs.map(({ model }) => model);
+    const model = { ...askedModel(asked), environment, ...first, ...(others.length === 0 ? {} : { others }), staying: found.staying };
+    const staying = found.staying.length === 0 ? [] : ['', `Nothing ran before in ${found.staying.join(', ')}: that stays.`];
+    await context.terminal.result(model, () => [...needs.map(({ text }) => text), ...staying, '', askedText(asked)].join('\n'));
     return 0;
   } finally {
     await repository.close();
   }
 }
 
-/** The application that is named, or the only one there. @throws CliError */
-function appIn(state: LogState, environment: string, named: string | undefined): AppState {
-  if (inForceOf(state, 'Environment', environment) === null) throw new CliError('EnvironmentUnknown', `No environment ${environment} is in force.`, `There are: ${allInForce(state, 'Environment').map((e) => e.metadata.name).join(', ')}.`);
-  if (named !== undefined) return appStateOf(state, environment, named);
-  const there = [...state.states.values()].filter((app) => app.environment === environment && app.release !== null);
-  const [only, another] = there;
-  if (only === undefined || another !== undefined) {
-    throw new CliError('ApplicationMissing', only === undefined ? `Nothing runs in ${environment}.` : `Several applications run in ${environment}.`, `Name one: stella rollback ${environment} <application>`);
+function namedIn({ positionals }: CommandContext): { readonly environment: string; readonly named: string | null } {
+  const [first = '', second, ...rest] = positionals;
+  const isPair = isPairName(first);
+  if (first === '' || rest.length > 0 || (isPair && second !== undefined) || !isPairName(isPair ? first : `${first}/${second ?? 'x'}`)) {
+    throw usageError('Name the environment, or one application of it: stella rollback prod/shop.', command);
   }
-  return only;
+  const [environment, application] = isPair ? splitPair(first) : [first, second ?? null];
+  return { environment, named: application };
 }
 
-type Desk = { readonly context: CommandContext; readonly clone: CloneParts; readonly repository: Repository; readonly evidence: Evidence };
+type Back = { readonly app: AppState; /** What it goes back to. */ readonly release: string; readonly replacedAt: string };
+
+/** @throws CliError `EnvironmentUnknown`, `NothingToGoBackTo` */
+function backsIn(state: LogState, environment: string, named: string | null): { readonly backs: readonly Back[]; readonly staying: readonly string[] } {
+  if (inForceOf(state, 'Environment', environment) === null) throw new CliError('EnvironmentUnknown', `No environment ${environment} is in force.`, `There are: ${allInForce(state, 'Environment').map((e) => e.metadata.name).join(', ')}.`);
+  const there = [...state.states.values()].filter((app) => app.environment === environment && app.release !== null);
+  const apps = named === null ? there.sort((a, b) => compareText(a.application, b.application)) : [appStateOf(state, environment, named)];
+  const backs = apps.flatMap((app) => (app.previous === null ? [] : [{ app, release: app.previous.release, replacedAt: app.previous.replacedAt }]));
+  if (backs.length > 0) return { backs, staying: apps.filter(({ previous }) => previous === null).map(({ application }) => `${environment}/${application}`) };
+  const [only] = apps;
+  const what = only === undefined ? `Nothing runs in ${environment}.` : apps.length === 1 ? `The log knows of nothing that ran cleanly in ${environment}/${only.application} before ${only.release ?? 'what runs now'}.` : `The log knows of nothing that ran cleanly before what runs in ${environment} now.`;
+  throw new CliError('NothingToGoBackTo', what, `Ask for a release by name: stella promote ${only?.application ?? '<application>'}/<version> --to ${environment}`, { exitCode: 1 });
+}
+
+type Needs = { readonly model: object; readonly text: string };
+type Desk = { readonly context: CommandContext; readonly clone: CloneParts; readonly repository: Repository; readonly evidence: Evidence; readonly commit: string };
 
 /** The request as the server will see it. */
-async function planned({ context, clone, repository, evidence }: Desk, subject: { readonly environment: string; readonly application: string }): Promise<PlannedSubject> {
+async function planned({ context, clone, repository, evidence, commit }: Desk, subject: { readonly environment: string; readonly application: string }): Promise<PlannedSubject> {
   const asOf = context.now().toISOString();
-  const world = await clone.worldOf(repository, evidence, await clone.loadCandidate(repository, evidence, 'HEAD'), asOf);
+  const world = await clone.worldOf(repository, evidence, await clone.loadCandidate(repository, evidence, commit), asOf);
   return planSubject(world, subject, clone.registryOf(context, repository), asOf);
+}
+
+function modelOf({ app, release, replacedAt }: Back, one: PlannedSubject | null): object {
+  return { application: app.application, from: app.release, to: release, replacedAt, eased: one?.built.input.mode === 'rollback', clauses: one?.built.input.clauses ?? [] };
+}
+
+function textOf({ app, release, replacedAt }: Back, one: PlannedSubject | null, state: LogState): string {
+  const head = `${app.environment}/${app.application} goes back from ${app.release ?? 'nothing'} to ${release}, which ran until ${replacedAt}.`;
+  return one === null ? head : `${head}\n${needsText(one, state)}\n`;
 }
 
 function needsText({ built: { input }, decision }: PlannedSubject, state: LogState): string {

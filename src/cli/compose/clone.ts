@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { access, chmod, lstat, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, chmod, lstat, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { directGitCommands } from '../../adapters/git/git-command.ts';
 import type { GitSettings } from '../../adapters/git/git-folder.ts';
@@ -14,6 +14,7 @@ import type { DocumentOf } from '../../core/model/documents.ts';
 import { limits } from '../../core/model/limits.ts';
 import { applyFiles, emptyDesiredState, type DesiredState, type FileChange } from '../../core/desired/desired-state.ts';
 import type { DigestResolver } from '../../ports/digest-resolver.ts';
+import type { Forge } from '../../ports/forge.ts';
 import { ArtifactCache } from '../../reconciler/artifact-cache.ts';
 import { isDeclarationPath } from '../../core/desired/parsed-file.ts';
 import { observeApprovals } from '../../reconciler/observe-approvals.ts';
@@ -145,6 +146,15 @@ export async function writeProgram(file: string, text: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, text, { mode: 0o755 });
   await chmod(file, 0o755);
+}
+
+export async function removeFile(file: string): Promise<void> {
+  await rm(file, { force: true });
+}
+
+/** Loaded only by those who ask a forge. */
+export async function openForge(context: CommandContext, repository: Repository): Promise<Forge | null> {
+  return (await import('./forge.ts')).openForgeOf(context, repository);
 }
 
 export function hasSshKeygen(context: CommandContext): Promise<boolean> {

@@ -17,7 +17,7 @@ async function pull(stage: Stage, person: Person): Promise<void> {
 /** Somebody asks for a release with the command line, on main. */
 async function ask(stage: Stage, person: Person, release: string, environment: string): Promise<void> {
   await pull(stage, person);
-  const result = await stage.stella(person, 'promote', `shop/${release}`, '--to', environment);
+  const result = await stage.stella(person, 'promote', `shop/${release}`, '--to', environment, '--here');
   must(result.exitCode === 0, `stella promote says: ${result.stderr}${result.stdout}`);
   await stage.git(person, 'push', '-q', 'origin', 'HEAD:main');
 }
@@ -127,7 +127,7 @@ async function squashMerge(stage: Stage, tell: Tell): Promise<void> {
   }
   await pull(stage, 'alice');
   await stage.git('alice', 'checkout', '-q', '-b', 'promote/prod-1.5.0');
-  must((await stage.stella('alice', 'promote', 'shop/1.5.0', '--to', 'prod')).exitCode === 0, 'stella promote failed on a branch');
+  must((await stage.stella('alice', 'promote', 'shop/1.5.0', '--to', 'prod', '--here')).exitCode === 0, 'stella promote failed on a branch');
   await stage.git('alice', 'push', '-q', 'origin', 'HEAD:promote/prod-1.5.0');
   await stage.git('carol', 'fetch', '-q', '--prune', 'origin');
   await stage.git('carol', 'checkout', '-q', '-B', 'review', 'origin/promote/prod-1.5.0');
