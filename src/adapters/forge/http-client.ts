@@ -64,7 +64,7 @@ export function createForgeHttp(options: ForgeHttpOptions): ForgeHttp {
  */
 export function segment(text: string | number): string {
   const part = String(text);
-  if (part === '' || part === '.' || part === '..') throw new ForgeError('NotFound', 'a name that is no name cannot be looked up on a forge');
+  if (part === '' || part === '.' || part === '..' || !part.isWellFormed()) throw new ForgeError('NotFound', 'a name that is no name cannot be looked up on a forge');
   return encodeURIComponent(part);
 }
 
