@@ -5,7 +5,8 @@ export type ConditionReason =
   | RootFault['code']
   | 'Reconciled' | 'Pending' | 'TagMoved' | 'TagUnresolved' | 'RegistryFault' | 'ReleaseChanged' | 'LockFailed' | 'Declaration' | 'ChangePending' | 'ChangeRefused' | 'Rewound' | 'ReviewMissing'
   | 'ForeignEvidence' | 'LogMissing' | 'GenesisMismatch' | 'FetchFailed' | 'PushFailed' | 'StorageUnavailable' | 'HistoryFault' | 'Waiting' | 'Refused' | 'Running' | 'Deployed' | 'Failed'
-  | 'LiftingPending' | 'StopRefused' | 'QuorumUnreachable' | 'InternalError' | 'DiskFull' | 'Deprecated';
+  | 'LiftingPending' | 'StopRefused' | 'QuorumUnreachable' | 'InternalError' | 'ForgeRateLimited' | 'ForgeUnauthorized' | 'ForgeRefused' | 'ForgeUnavailable' | 'TooManyProposals' | 'ForeignPlans' | 'ForeignDelivery'
+  | 'DiskFull' | 'Deprecated' | 'LoopSuspected';
 
 export type ConditionChanges = { readonly set: readonly Condition[]; readonly remove: readonly Pick<Condition, 'kind' | 'name' | 'type'>[] };
 

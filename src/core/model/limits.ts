@@ -103,9 +103,6 @@ export const limits = {
   queueRefs: 100,
   openForks: 100,
   mergedProposals: 100,
-  /** Commits that a candidate adds to the target branch, and files that it changes. */
-  proposalCommits: 2_000,
-  proposalFiles: 10_000,
   /** Planning, and writing to a forge, before a pass over proposals looks for news again. */
   proposalPlanningMs: 2_000,
   proposalPublishingMs: 5_000,

@@ -1,0 +1,72 @@
+import type { CommitId } from '../../core/model/commit-id.ts';
+import { limits } from '../../core/model/limits.ts';
+import type { ForgeComment, ForgeProposal } from '../../ports/forge.ts';
+import type { ForgeAccess } from './forge-access.ts';
+
+/** `/stella plan`, alone or with the commit that is meant, at the begin of a comment. */
+const REQUEST = /^\/stella plan(?:[ \t]+([0-9a-f]{40}|[0-9a-f]{64}))?[ \t]*(?:\r?\n|$)/;
+
+type Seen = { readonly head: CommitId; readonly since: number };
+
+/**
+ * Which forks may be planned (T18): those for whose very head somebody with write permission asked. A later push needs another request. A request that
+ * names no commit means the head that we had been seeing for a while when it was written: one who pushes right before it cannot
+ * slip another commit under it, and neither can a clock that differs from ours.
+ */
+export class ForkRequests {
+  readonly #now: () => Date;
+  #seen = new Map<number, Seen>();
+  #read = new Map<number, string>();
+  #granted = new Map<number, CommitId>();
+
+  constructor(now: () => Date) {
+    this.#now = now;
+  }
+
+  /** Of these open forks the ones that may be planned. A forge that does not answer grants nothing new. */
+  async granted(access: ForgeAccess, forks: readonly ForgeProposal[]): Promise<ReadonlySet<number>> {
+    this.#observe(forks);
+    for (const fork of forks) {
+      const { head: { commit }, number, updatedAt } = fork;
+      // A comment moves the time of the last update, so what was read stays read until then.
+      const version = `${commit} ${updatedAt}`;
+      if (this.#granted.get(number) === commit || this.#read.get(number) === version) continue;
+      const comments = await access.ask((forge) => forge.listComments(number));
+      if (!comments.ok) continue;
+      const isGranted = await this.#isAsked(access, fork, comments.value);
+      if (isGranted === null) continue;
+      if (isGranted) this.#granted.set(number, commit);
+      this.#read.set(number, version);
+    }
+    return new Set(forks.filter(({ number, head }) => this.#granted.get(number) === head.commit).map(({ number }) => number));
+  }
+
+  #observe(forks: readonly ForgeProposal[]): void {
+    const now = this.#now().getTime();
+    const isOpen = new Map(forks.map((fork) => [fork.number, fork.head.commit]));
+    for (const memory of [this.#seen, this.#read, this.#granted]) for (const number of memory.keys()) if (!isOpen.has(number)) memory.delete(number);
+    for (const [number, head] of isOpen) if (this.#seen.get(number)?.head !== head) this.#seen.set(number, { head, since: now });
+  }
+
+  /** @returns null when the forge did not say */
+  async #isAsked(access: ForgeAccess, { number, head }: ForgeProposal, comments: readonly ForgeComment[]): Promise<boolean | null> {
+    const seen = this.#seen.get(number);
+    const requests = comments.filter((comment) => meant(comment, seen) === head.commit).map((comment) => comment.author);
+    // Strangers may ask as often as they like; they are not looked up forever.
+    for (const account of [...new Set(requests)].slice(-limits.forkRequesters)) {
+      const may = await access.ask((forge) => forge.mayWrite(account));
+      if (!may.ok) return null;
+      if (may.value) return true;
+    }
+    return false;
+  }
+}
+
+/** The commit that a comment asks to plan, if it asks. */
+function meant({ body, createdAt }: ForgeComment, seen: Seen | undefined): CommitId | null {
+  const match = REQUEST.exec(body);
+  if (match === null) return null;
+  if (match[1] !== undefined) return match[1] as CommitId;
+  const askedAt = Date.parse(createdAt);
+  return seen !== undefined && askedAt >= seen.since + limits.forkHeadSeenMs ? seen.head : null;
+}

@@ -1,0 +1,104 @@
+import type { CommitId } from '../../core/model/commit-id.ts';
+import type { Digest } from '../../core/model/digest.ts';
+import { documentDigest, documentKey, type AnyDocument } from '../../core/model/documents.ts';
+import type { ExplainLine } from '../../core/decision/explain.ts';
+import { explainSituation, situationArtifacts, situationCode, situationHeadline, type SituationQuestion } from '../../core/proposal/situation.ts';
+import { shortLine } from '../../core/proposal/situation-words.ts';
+import type { PlanStatus } from '../../core/proposal/plan-status.ts';
+import type { DocumentParser } from '../../ports/document-parser.ts';
+import type { ForgeProposal } from '../../ports/forge.ts';
+import { GitError, type GitReader } from '../../ports/git-reader.ts';
+import type { ArtifactCache } from '../artifact-cache.ts';
+import type { Snapshot } from '../snapshot.ts';
+import { readMerged, type MergedContents } from './merged-contents.ts';
+import { isIn, type PromotionTrail } from './promotion-trail.ts';
+
+/** What became of a merged proposal so far, for the commit status and for its comment. */
+export type MergedFate = { readonly status: PlanStatus; readonly lines: readonly ExplainLine[] };
+
+type Parts = { readonly reader: GitReader; readonly parser: DocumentParser; readonly artifacts: ArtifactCache; readonly trail: PromotionTrail };
+type Entry = { readonly contents: MergedContents; /** Record with which the log saw it. */ readonly seenWith: number };
+
+const STATE: Readonly<Record<string, PlanStatus['state']>> = {
+  Deployed: 'success', Replaced: 'success', Skipped: 'success', Removed: 'success',
+  Refused: 'failure', RunFailed: 'failure', FellBack: 'failure', RunAborted: 'failure', ExtensionFailed: 'failure', Ended: 'failure', Superseded: 'failure', Withdrawn: 'failure',
+};
+const GRAVEST: readonly PlanStatus['state'][] = ['failure', 'pending', 'success'];
+
+/** Tells of merged proposals what the log says of what they asked for: saying merged is saying requested, and no more. */
+export class MergedFates {
+  readonly #parts: Parts;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * @param onto as of `readMerged`
+   * @throws GitError
+   */
+  async of(snapshot: Snapshot, proposal: ForgeProposal, onto: CommitId | null): Promise<MergedFate> {
+    const entry = await this.#entryOf(snapshot, proposal, onto);
+    if (entry === null) return { status: { state: 'pending', description: 'merged, not reconciled yet' }, lines: [] };
+    const told: Told[] = [];
+    for (const place of entry.contents.places) told.push(await this.#tell(snapshot, entry, place));
+    for (const { key, digest } of entry.contents.protectedDocuments) told.push(protectedFate(snapshot, key, digest));
+    const [first, ...more] = told;
+    if (first === undefined) return { status: { state: 'success', description: 'merged; it changed nothing that runs or is in force' }, lines: [] };
+    const state = GRAVEST.find((one) => told.some((t) => t.state === one)) ?? 'pending';
+    const worst = told.find((t) => t.state === state) ?? first;
+    const done = told.filter((t) => t.state === 'success').length;
+    const description = more.length === 0 ? worst.text : `${done} of ${told.length} done; ${worst.name}: ${worst.text}`;
+    return { status: { state, description: shortLine(description) }, lines: told.flatMap(({ lines }) => lines) };
+  }
+
+  /** Forgets all but these. */
+  keepOnly(numbers: ReadonlySet<number>): void {
+    for (const key of this.#entries.keys()) if (!numbers.has(Number(key.split(' ')[0]))) this.#entries.delete(key);
+  }
+
+  async #entryOf(snapshot: Snapshot, { number, head, mergeCommit }: ForgeProposal, onto: CommitId | null): Promise<Entry | null> {
+    const { reader, trail } = this.#parts;
+    // A forge that does not say where: a merge commit brings the head itself.
+    const merged = mergeCommit ?? head.commit;
+    const key = `${number} ${merged}`;
+    const known = this.#entries.get(key);
+    if (known !== undefined) return known;
+    // What the log saw, not what the branch has: nothing is told of a merge before it was judged.
+    if (!(await isIn(reader, merged, snapshot.tip))) return null;
+    const contents = await this.#contentsOf(snapshot, { head: head.commit, mergeCommit: merged, onto });
+    const entry = { contents, seenWith: (await trail.seenWith(reader, merged)) ?? snapshot.state.size };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  async #contentsOf(snapshot: Snapshot, p: { readonly head: CommitId; readonly mergeCommit: CommitId; readonly onto: CommitId | null }): Promise<MergedContents> {
+    try {
+      return await readMerged(this.#parts, { ...p, desired: snapshot.desired });
+    } catch (cause) {
+      if (cause instanceof GitError && cause.disposition === 'stall') return { places: [], protectedDocuments: [] };
+      throw cause;
+    }
+  }
+
+  async #tell({ state, desired, evidenceTip }: Snapshot, { seenWith }: Entry, place: MergedContents['places'][number]): Promise<Told> {
+    const { artifacts, trail } = this.#parts;
+    const { environment, application, promotion } = place;
+    const name = `${environment}/${application}`;
+    if (evidenceTip !== null) await artifacts.load(evidenceTip, situationArtifacts(state, environment, application));
+    const entry = desired.usable.Promotion.get(documentKey('Promotion', name));
+    const declared = entry === undefined ? null : documentDigest(entry.document as unknown as AnyDocument);
+    const asked = promotion === undefined ? declared : promotion;
+    const history = asked === null ? null : trail.runOf(environment, application, asked, seenWith);
+    const question: SituationQuestion = { state, environment, application, artifact: artifacts.get, declared, ...(asked === null ? {} : { promotion: asked }), ...(history === null ? {} : { history }) };
+    return { name, state: STATE[situationCode(question)] ?? 'pending', text: situationHeadline(question, 'merged'), lines: explainSituation(question) };
+  }
+}
+
+type Told = { readonly name: string; readonly state: PlanStatus['state']; readonly text: string; readonly lines: readonly ExplainLine[] };
+
+function protectedFate({ state }: Snapshot, key: string, digest: Digest | null): Told {
+  const isMet = (state.inForce.get(key)?.digest ?? null) === digest;
+  return { name: key, state: isMet ? 'success' : 'pending', text: isMet ? `${key} is in force as merged` : `merged, not in force: ${key} waits for those who may approve it`, lines: [] };
+}
