@@ -101,17 +101,9 @@ class GitlabForge implements Forge {
 
   /** Whoever has the role Developer or a higher one, also by a group. */
   async mayWrite(account: string): Promise<boolean> {
-    const { body: found } = await this.#http.get('/users', { username: account });
-    const [user] = listOf(found, 'the users of a name').map((value) => new Fields(value, 'a user')).filter((one) => one.text('username') === account);
-    if (user === undefined) return false;
-    try {
-      const { body } = await this.#http.get(`${this.#project}/members/all/${segment(user.number('id'))}`);
-      const member = new Fields(body, 'a member');
-      return member.text('state') === 'active' && (member.countOrNull('access_level') ?? 0) >= DEVELOPER;
-    } catch (error) {
-      if (error instanceof ForgeError && error.code === 'NotFound') return false;
-      throw error;
-    }
+    // The query finds parts of names as well, hence the comparison.
+    const { values } = await this.#collect('/members/all', { query: account }, memberOf, ({ id }) => id, limits.forgeProposals);
+    return values.some(({ username, isActive, level }) => username === account && isActive && level >= DEVELOPER);
   }
 
   async open({ title, body, branch, baseRef }: Parameters<Forge['open']>[0]): Promise<ForgeProposal> {
@@ -156,6 +148,11 @@ function mergedSince(since: Date): (value: unknown) => { readonly proposal: Forg
     const at = mergedAt(value) ?? (proposal === null ? 0 : Date.parse(proposal.updatedAt));
     return proposal === null || at < since.getTime() ? null : { proposal, at };
   };
+}
+
+function memberOf(value: unknown): { readonly id: number; readonly username: string; readonly isActive: boolean; readonly level: number } {
+  const member = new Fields(value, 'a member');
+  return { id: member.number('id'), username: member.text('username'), isActive: member.text('state') === 'active', level: member.countOrNull('access_level') ?? 0 };
 }
 
 function readable(proposal: ForgeProposal | null): ForgeProposal {
