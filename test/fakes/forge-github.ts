@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { addProposal, type FakeAnswer, type FakeComment, type FakeForge, type FakeProposal, type FakeRequest, type ForgeDialect, newestFirst, pageOf } from './forge-server.ts';
@@ -123,7 +124,7 @@ function onBranch(forge: FakeForge, request: FakeRequest, then: (branch: string,
 }
 
 function withEtag(headers: Readonly<Record<string, string>>, value: unknown): Readonly<Record<string, string>> {
-  return { ...headers, etag: `W/"${Buffer.from(JSON.stringify(value)).toString('base64url').slice(-40)}"` };
+  return { ...headers, etag: `W/"${createHash('sha256').update(JSON.stringify(value)).digest('hex')}"` };
 }
 
 function pullOf(forge: FakeForge, proposal: FakeProposal): unknown {

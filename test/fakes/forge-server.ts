@@ -159,7 +159,8 @@ function answer(dialect: ForgeDialect, forge: FakeForge, request: IncomingMessag
   const whole = partial === undefined ? undefined : dialect.description.complete(operation, status, partial);
   const ours = whole === undefined ? [] : dialect.description.answerFaults(operation, status, whole);
   faults.push(...ours.filter((fault) => dialect.undescribed?.test(fault) !== true).map((fault) => `our own answer: ${fault}`));
-  return { status, body: whole, headers };
+  const isKnown = headers['etag'] !== undefined && headers['etag'] === request.headers['if-none-match'];
+  return isKnown ? { status: 304, headers } : { status, body: whole, headers };
 }
 
 function send(response: ServerResponse, { status, body, headers = {} }: FakeAnswer): void {

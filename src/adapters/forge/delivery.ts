@@ -18,8 +18,9 @@ export function isSameSecret(given: string, expected: string): boolean {
   return timingSafeEqual(digest(given), digest(expected));
 }
 
-/** Whether `signature` (raw bytes) is the HMAC-SHA256 of `content` under `key`, in constant time. */
+/** Whether `signature` (raw bytes) is the HMAC-SHA256 of `content` under `key`, in constant time. With an empty key, which everybody knows, nothing is. */
 export function isHmacOf(signature: Uint8Array, key: string | Uint8Array, content: readonly (string | Uint8Array)[]): boolean {
+  if (key.length === 0) return false;
   const hmac = createHmac('sha256', key);
   for (const part of content) hmac.update(part);
   const expected = hmac.digest();
