@@ -10,11 +10,12 @@ export function answerHealth(context: Context): void {
 /** Whether it does its work: it has reconciled recently, and the storage answers. */
 export async function answerReadiness(context: Context, world: ApiWorld): Promise<void> {
   const status = world.status();
-  const reconciled = status.lastSuccessAt !== null && !status.overdue;
-  const storage = await answersInTime(world.pingStorage());
   const fault = status.lastReport?.fault ?? null;
+  // A server that talks to itself has stopped writing: somebody has to look, and does not wait for it to be overdue.
+  const reconciled = status.lastSuccessAt !== null && !status.overdue && fault?.code !== 'LoopSuspected';
+  const storage = await answersInTime(world.pingStorage());
   context.status = reconciled && storage ? 200 : 503;
-  context.body = { ready: reconciled && storage, reconciled, storage, lastSuccessAt: status.lastSuccessAt?.toISOString() ?? null, fault: fault === null ? null : fault.code };
+  context.body = { ready: reconciled && storage, reconciled, storage, lastSuccessAt: status.lastSuccessAt?.toISOString() ?? null, fault: fault === null ? null : fault.code, suspects: status.lastReport?.suspects ?? [] };
 }
 
 function answersInTime(ping: Promise<void>): Promise<boolean> {

@@ -19,6 +19,7 @@ export function createMetrics(world: { readonly status: () => LoopStatus; readon
   };
   gauge('stella_agents_connected', 'Agents with an open stream.', () => world.connected().length);
   gauge('stella_reconcile_overdue', '1 when no reconcile has succeeded for several polls.', () => Number(world.status().overdue));
+  gauge('stella_loop_suspects', 'Places that are written about no more, because records were written again and again without anything new from outside.', () => world.status().lastReport?.suspects.length ?? 0);
   gauge('stella_reconcile_last_success_age_seconds', 'Since the last reconcile that succeeded; -1 before the first.', () => ageSeconds(world.status(), world.now()));
   passes.inc({ result: 'succeeded' }, 0);
   passes.inc({ result: 'failed' }, 0);

@@ -1,14 +1,16 @@
+import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
 import { documentDigest, documentKey, type DocumentKey, type DocumentOf } from '../core/model/documents.ts';
 import { compareText, splitPair } from '../core/model/names.ts';
-import { preimageDigest, releaseSpecDigest, type Lock, type LockComponent } from '../core/model/preimages.ts';
+import { identityOf, preimageDigest, releaseSpecDigest, type Lock, type LockComponent } from '../core/model/preimages.ts';
 import { ballotOf } from '../core/decision/ballot.ts';
 import { buildDecisionInput } from '../core/decision/build-input.ts';
 import { approvalsGate } from '../core/decision/gate/approvals.ts';
 import { separationGate } from '../core/decision/gate/separation.ts';
 import { instantTextOf } from '../core/decision/instants.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
-import { inForceOf } from '../core/evidence/log-state.ts';
+import { withLock } from '../core/evidence/add-lock.ts';
+import { inForceOf, type LockEntry, type LogState } from '../core/evidence/log-state.ts';
 import type { ReleaseLockPredicate } from '../core/evidence/records.ts';
 import { makeLock, wantedBy, type WantedComponent } from '../core/release/lock.ts';
 import type { ConditionReason } from './conditions.ts';
@@ -75,7 +77,7 @@ function record(pass: Pass, release: DocumentOf<'Release'>, components: readonly
   batch.add({
     type: 'release-lock',
     predicate: {
-      application, release: version, releaseSpec: releaseSpecDigest(release), lock, lockDigest: preimageDigest(lock), basis: basis.basis, approval: basis.approval,
+      application, release: version, releaseSpec: releaseSpecDigest(release), spec: identityOf(release.spec), lock, lockDigest: preimageDigest(lock), basis: basis.basis, approval: basis.approval,
       tags: components.flatMap((c) => { const digest = basis.digests.get(c.name); return digest === undefined ? [] : [{ component: c.name, tag: c.tag, digest }]; }),
     },
   });
@@ -157,8 +159,7 @@ async function counts(pass: Pass, promotion: DocumentOf<'Promotion'>, release: D
   const [environment, application] = splitPair(promotion.metadata.name);
   const bytes = new Map(files.map((f) => [f.digest, f.bytes]));
   const lookup = (digest: Digest): Uint8Array | undefined => bytes.get(digest) ?? batch.lookup(digest);
-  const entry = { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: batch.state.size, tip: pass.tip, lockedAt: batch.asOf };
-  const state = { ...batch.state, locks: batch.state.locks.set(release.metadata.name, entry) };
+  const state = withLock(batch.state, release.metadata.name, supposedLock(batch.state, release, { lock, tip: pass.tip, at: batch.asOf }));
   const world: PlanningWorld = { ...pass, state, desired: pass.loaded.state, lookup, openPgp: batch.openPgp };
   const { material } = await gatherMaterial(world, { environment, application }, promotion);
   const { input } = buildDecisionInput(state, material, batch.asOf, { artifact: lookup, openPgp: batch.openPgp });
@@ -167,6 +168,11 @@ async function counts(pass: Pass, promotion: DocumentOf<'Promotion'>, release: D
   const approvals = approvalsGate(input.clauses, ballot);
   const agreed = [...approvals.results, ...separationGate(input.clauses, ballot)].every((gate) => gate.outcome === 'passed');
   return input.clauses.length > 0 && agreed && approvals.counted.some((vote) => vote.documents.includes(document));
+}
+
+/** What the log would hold of a release if it were locked now. */
+export function supposedLock(state: LogState, release: DocumentOf<'Release'>, { lock, tip, at }: { readonly lock: Lock; readonly tip: CommitId; readonly at: string }): LockEntry {
+  return { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: state.size, tip, before: state.tip?.before ?? null, lockedAt: at, channel: release.spec.channel ?? null };
 }
 
 /** Looks again at tags of releases that are locked: the lock does not follow, but a move is observed and reported. */
@@ -184,7 +190,8 @@ export async function pollTags(pass: Pass): Promise<void> {
       if (component.tag === null || component.digest !== null) continue;
       const digest = await resolveTag(pass, component);
       if (typeof digest !== 'string') continue;
-      observeTag(pass, component, digest);
+      if (pass.guard?.holdsTag(component.repository, component.tag, digest) === true) moved.push(`${component.repository}:${component.tag} goes back and forth and is recorded no more until it points to something new`);
+      else observeTag(pass, component, digest);
       const at = locked.lock.components.find((c) => c.name === component.name)?.digest;
       if (at !== digest) moved.push(`${component.repository}:${component.tag} moved from ${at ?? 'nothing'} to ${digest}`);
     }

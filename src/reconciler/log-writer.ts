@@ -5,6 +5,7 @@ import type { EvidenceBranch } from '../ports/evidence-writer.ts';
 import type { GitRemote, RemoteRefusal } from '../ports/git-remote.ts';
 import type { Signers } from '../ports/signing.ts';
 import type { ArtifactCache } from './artifact-cache.ts';
+import { evidenceMessage } from './evidence-message.ts';
 import { LogBatch } from './log-batch.ts';
 import { commitSignerUnder } from './own-keys.ts';
 
@@ -53,7 +54,7 @@ export class LogWriter {
   /** Commits and pushes the batch. When that is refused nothing has happened: begin a new batch on what is there then. */
   async publish(batch: LogBatch, at: Date): Promise<Published> {
     const { branch, signers, author, remote } = this.#parts;
-    const appended = await branch.append({ parent: this.#tip, files: batch.files(), message: messageOf(batch), author, at, sign: commitSignerUnder(rootOf(this.#state), signers) });
+    const appended = await branch.append({ parent: this.#tip, files: batch.files(), message: evidenceMessage(batch.records.map(({ record }) => record)), author, at, sign: commitSignerUnder(rootOf(this.#state), signers) });
     if (!appended.ok) return { ok: false, code: 'ForeignEvidence', message: `the local evidence branch is at ${appended.actual ?? 'nothing'}; another process writes it` };
     const pushed = await remote.push([{ ref: branch.ref, from: this.#tip, to: appended.commit }]);
     if (pushed.ok) {
@@ -94,31 +95,5 @@ export class LogWriter {
     this.#state = batch.state;
     this.#unsure = null;
     for (const [digest, bytes] of batch.artifacts) this.#parts.artifacts.put(digest, bytes);
-  }
-}
-
-/** Subject and one line a record: readable in any forge. */
-function messageOf(batch: LogBatch): string {
-  const lines = batch.records.map(({ record }) => `${record.header.seq} ${describe(record)}`);
-  const first = batch.records[0]?.record.header.seq ?? 0;
-  return `Record ${first}${lines.length > 1 ? `-${first + lines.length - 1}` : ''}\n\n${lines.slice(0, 50).join('\n')}\n`;
-}
-
-function describe(record: LogBatch['records'][number]['record']): string {
-  switch (record.type) {
-    case 'observation':
-      return `observation ${record.predicate.type}`;
-    case 'protected-change':
-      return `protected-change ${record.predicate.changes.length}`;
-    case 'release-lock':
-      return `release-lock ${record.predicate.application}/${record.predicate.release}`;
-    case 'promotion-decision':
-      return `promotion-decision ${record.predicate.environment}/${record.predicate.application} ${record.predicate.decision.outcome}`;
-    case 'deployment-outcome':
-      return `deployment-outcome ${record.predicate.environment}/${record.predicate.application} ${record.predicate.result}`;
-    case 'review':
-      return `review ${record.predicate.environment}/${record.predicate.application}`;
-    case 'anchor':
-      return `anchor ${record.predicate.rewrite.from.slice(0, 12)}..${record.predicate.rewrite.to.slice(0, 12)}`;
   }
 }

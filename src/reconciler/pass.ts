@@ -8,6 +8,7 @@ import type { ArtifactCache } from './artifact-cache.ts';
 import type { Candidate } from './candidate.ts';
 import type { Conditions } from './conditions.ts';
 import type { Loaded } from './declarations.ts';
+import type { LoopGuard } from './loop-guard.ts';
 import type { LogBatch } from './log-batch.ts';
 import type { Frozen } from './rewrites.ts';
 import type { TouchingCommits } from './touching-commits.ts';
@@ -33,6 +34,8 @@ export type Pass = {
   readonly conditions: Conditions;
   /** The branch left its history: the pass goes on at the last accepted tip, and what the rewrite touches stands still (T25). */
   readonly frozen: Frozen | null;
+  /** Absent in a rehearsal, which writes nothing. */
+  readonly guard?: Pick<LoopGuard, 'holdsTag'>;
   /** True when tags that are locked already should be looked at again. */
   readonly pollTags: boolean;
 };

@@ -28,6 +28,8 @@ import { lockReleases, pollTags } from './lock-releases.ts';
 import type { LogBatch } from './log-batch.ts';
 import { regressionOf, type LogMemory } from './log-memory.ts';
 import { LogWriter } from './log-writer.ts';
+import { LoopGuard } from './loop-guard.ts';
+import { LOOP_MESSAGE, withoutSuspects } from './loop-suspects.ts';
 import { approvalsInCommits, readNewCommits, type NewCommit } from './new-commits.ts';
 import { LogMirror, mirrorRecord } from './mirror-log.ts';
 import { APPROVAL_BRANCHES, approvalsOnTip, observeApprovals, readApprovalBranches, type ApprovalBranch } from './observe-approvals.ts';
@@ -70,6 +72,8 @@ export type ReconcilerParts = {
 };
 
 export type PassReport = {
+  /** Places that are written about no more (`LoopGuard`). */
+  readonly suspects: readonly string[];
   readonly ok: boolean;
   readonly tip: CommitId | null;
   readonly records: number;
@@ -100,6 +104,7 @@ export class Reconciler {
   readonly #candidates: CandidateApprovals;
   /** Tips that the log had recorded when it was read. */
   #recordedTips: readonly SeenTip[] = [];
+  readonly #guard = new LoopGuard();
   #tagsPolledAt = 0;
   #wasRewound = false;
   #strangers = 0;
@@ -132,6 +137,11 @@ export class Reconciler {
     return this.#snapshot;
   }
 
+  /** Places that are written about no more, because nothing from outside explains what was written last. */
+  get suspects(): readonly string[] {
+    return this.#guard.suspects;
+  }
+
   /** Candidates by nobody we know, since the start. */
   get strangers(): number {
     return this.#strangers;
@@ -158,12 +168,12 @@ export class Reconciler {
       // T25: what the rewrite does not touch went on; the branch itself is not followed.
       if (rewound !== null) throw new Stalled('Rewound', rewound);
       this.conditions.stalled('Repository', 'declarations', null);
-      return { ok: true, tip: this.#loaded?.tip ?? null, records: (this.#writer?.state.size ?? 0) - before, fault: null };
+      return { ok: true, suspects: this.suspects, tip: this.#loaded?.tip ?? null, records: (this.#writer?.state.size ?? 0) - before, fault: null };
     } catch (cause) {
       const reason: ConditionReason = cause instanceof Stalled ? cause.reason : codeOf(cause) === 'DiskFull' ? 'DiskFull' : codeOf(cause) === 'StorageUnavailable' ? 'StorageUnavailable' : 'InternalError';
       const message = cause instanceof Error ? cause.message : String(cause);
       this.conditions.stalled('Repository', 'declarations', { reason, message });
-      return { ok: false, tip: this.#loaded?.tip ?? null, records: (this.#writer?.state.size ?? 0) - before, fault: { code: cause instanceof Stalled ? reason : codeOf(cause), message } };
+      return { ok: false, suspects: this.suspects, tip: this.#loaded?.tip ?? null, records: (this.#writer?.state.size ?? 0) - before, fault: { code: cause instanceof Stalled ? reason : codeOf(cause), message } };
     }
   }
 
@@ -192,6 +202,8 @@ export class Reconciler {
     if (changeCommits !== null) this.#recordedTips = [];
     this.#agenda.schedule(writer.state, this.#agenda.subjects);
     this.#agenda.done({ releases: again });
+    // Looked at again by each pass, and decided about once something new has come.
+    for (const place of this.#guard.suspects) this.#agenda.subjects.add(place);
     this.#snapshot = { state: writer.state, desired: loaded.state, tip, targetRef, evidenceTip: writer.tip };
     await this.#follow(writer, loaded);
     await this.#removeHarvested(branches, stops, writer.state);
@@ -229,13 +241,15 @@ export class Reconciler {
     this.#note(batch, seen);
     this.#agenda.addDue(parseInstant(batch.asOf) ?? 0);
     for (const subject of this.#parts.executor?.needsRenewal() ?? []) this.#agenda.subjects.add(subject);
-    await decideSubjects(pass, this.#agenda.subjects);
+    await decideSubjects(pass, withoutSuspects(pass, this.#guard, this.#agenda.subjects));
     reportDeclarations(pass, conditions);
     return { again, changeCommits };
   }
 
   #note(batch: LogBatch, from: number): void {
-    for (const { record } of batch.records.slice(from)) this.#agenda.addRecord(record);
+    const added = batch.records.slice(from);
+    for (const { record } of added) this.#agenda.addRecord(record, batch.state);
+    if (added.some(({ record }) => record.type === 'protected-change')) this.#agenda.addAutomatic(batch.state);
   }
 
   async #judgeChanges(pass: Pass, commits: readonly NewCommit[], offered: Offered): Promise<ChangeCommits> {
@@ -253,7 +267,7 @@ export class Reconciler {
     const isPollDue = now().getTime() - this.#tagsPolledAt >= tagPollSeconds * 1000;
     if (isPollDue) this.#tagsPolledAt = now().getTime();
     return {
-      tip, frozen, targetRef, batch, reader, parser, registry: this.#registries.resolverOf, artifacts: this.#artifacts, evidenceTip: writer.tip, touching: this.#touching, conditions: this.conditions, pollTags: isPollDue,
+      tip, frozen, targetRef, batch, reader, parser, registry: this.#registries.resolverOf, artifacts: this.#artifacts, evidenceTip: writer.tip, touching: this.#touching, conditions: this.conditions, guard: this.#guard, pollTags: isPollDue,
       loaded: { ...loaded, changedKeys: [...this.#agenda.changedKeys] },
     };
   }
@@ -285,6 +299,7 @@ export class Reconciler {
     const batch = writer.begin({ commit: tip, at: now() });
     recordGenesis(batch, { ref: targetRef, commit: tip }, genesis.documents);
     await this.#publish(writer, batch);
+    this.#agenda.addAutomatic(writer.state);
     this.#writer = writer;
     return writer;
   }
@@ -384,8 +399,11 @@ export class Reconciler {
 
   async #publish(writer: LogWriter, batch: LogBatch): Promise<void> {
     if (batch.isEmpty) return;
+    const records = batch.records.map(({ record }) => record);
+    if (this.#guard.refuses(records)) throw new Stalled('LoopSuspected', LOOP_MESSAGE);
     const published = await writer.publish(batch, this.#parts.now());
     if (!published.ok) throw new Stalled(published.code === 'ForeignEvidence' ? 'ForeignEvidence' : 'PushFailed', published.message);
+    this.#guard.note(records);
     for (const { record, envelope } of batch.records) this.#parts.onRecord?.({ record, envelope });
     this.#mirror?.add(
       batch.records.map((r) => mirrorRecord(r.record, r.envelope, r.payload)),

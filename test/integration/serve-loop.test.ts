@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { ReconcileLoop, type LoopParts, type LoopTimers } from '../../src/reconciler/loop.ts';
 import type { PassReport } from '../../src/reconciler/reconciler.ts';
 
-const GOOD: PassReport = { ok: true, tip: null, records: 0, fault: null };
-const BAD: PassReport = { ok: false, tip: null, records: 0, fault: { code: 'PushFailed', message: 'no' } };
+const GOOD: PassReport = { ok: true, suspects: [], tip: null, records: 0, fault: null };
+const BAD: PassReport = { ok: false, suspects: [], tip: null, records: 0, fault: { code: 'PushFailed', message: 'no' } };
 
 /** Time that moves only when a test moves it. */
 class Clock implements LoopTimers {

@@ -17,6 +17,7 @@ import { limits } from '../../core/model/limits.ts';
 import { encodeRootChain } from '../../core/order/root-chain.ts';
 import { RunExecutor } from '../../reconciler/execute-runs.ts';
 import { explainPromotion } from '../../reconciler/explain-promotion.ts';
+import { LOOP_MESSAGE } from '../../reconciler/loop-suspects.ts';
 import { processTimers, ReconcileLoop, type LoopPass } from '../../reconciler/loop.ts';
 import { ProtectedChangeShelf } from '../../reconciler/protected-change-shelf.ts';
 import { Reconciler } from '../../reconciler/reconciler.ts';
@@ -176,7 +177,7 @@ async function createReconciler({ config, world, unwinding, repositories, log }:
 }
 
 function createLoop({ config, world, repositories }: Parts, reconciler: Reconciler, listeners: Core['listeners']): ReconcileLoop {
-  const said = { fault: '', overdue: false };
+  const said = { fault: '', suspects: '', overdue: false };
   const loop: ReconcileLoop = new ReconcileLoop({
     reconciler, now: world.now, timers: processTimers, random: world.random ?? Math.random, pollSeconds: config.pollSeconds,
     onPass: async (pass) => {
@@ -185,8 +186,11 @@ function createLoop({ config, world, repositories }: Parts, reconciler: Reconcil
       const fault = report.fault === null ? '' : `${report.fault.code}: ${report.fault.message}`;
       if (report.records > 0) world.log('info', 'reconciled', { records: report.records, tip: report.tip, ms: durationMs, woken: reasons.join(',') });
       if (fault !== said.fault) world.log(fault === '' ? 'info' : 'warn', fault === '' ? 'reconciles again' : 'the reconcile cannot go on', report.fault ?? {});
+      const suspects = report.suspects.join(', ');
+      if (suspects !== said.suspects) world.log(suspects === '' ? 'info' : 'error', suspects === '' ? 'no loop is suspected any more' : LOOP_MESSAGE, { code: 'LoopSuspected', places: suspects });
       if (loop.status.overdue && !said.overdue) world.log('error', 'no reconcile has succeeded for several polls', report.fault ?? {});
       said.fault = fault;
+      said.suspects = suspects;
       said.overdue = loop.status.overdue;
       if (loop.status.passes % REPACK_PASSES === 0) await repack(repositories, world);
     },
