@@ -1,7 +1,10 @@
 import { keyFault, keyRingIn } from '../../core/trust/key-ring.ts';
 import { EVIDENCE_OPTIONS, KEY_OPTION, type CloneParts, type Evidence, type PersonalKey, type Repository } from '../clone.ts';
-import { CliError, OUTPUT_OPTION, type Command, type CommandContext, type ExitCode } from '../command.ts';
+import { CliError, OUTPUT_OPTION, textOption, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { plain } from '../../core/model/plain-text.ts';
+import { type Check, fail, ok, warn } from '../doctor-check.ts';
+import { askForge } from '../forge-setting.ts';
+import { protectionChecks } from '../protection-checks.ts';
 import { type Paint } from '../terminal.ts';
 
 export const command: Command<CloneParts> = {
@@ -12,6 +15,10 @@ export const command: Command<CloneParts> = {
 Looks at git, ssh-keygen, your signing key, the genesis pin, the evidence branch and the history of this clone, and
 says for each what is wrong and what to do. Changes nothing.
 
+Where the clone names its forge (git config stella.forge github:acme/deploy, and a token in STELLA_FORGE_TOKEN), it
+also looks at what protects the target branch and the evidence branch there. What the forge does not tell is said as
+that.
+
 Example:
   stella doctor
 
@@ -19,12 +26,6 @@ Exit codes: 0 nothing fails (warnings may be), 1 something fails, 2 it could not
   options: { ...KEY_OPTION, ...EVIDENCE_OPTIONS, ...OUTPUT_OPTION },
   run,
 };
-
-type Check = { readonly name: string; readonly result: 'ok' | 'warn' | 'fail'; readonly text: string; readonly remedy: string | null };
-
-const ok = (name: string, text: string): Check => ({ name, result: 'ok', text, remedy: null });
-const warn = (name: string, text: string, remedy: string | null): Check => ({ name, result: 'warn', text, remedy });
-const fail = (name: string, text: string, remedy: string | null): Check => ({ name, result: 'fail', text, remedy });
 
 async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
   const clone = await parts();
@@ -53,15 +54,29 @@ async function lookAt(context: CommandContext, clone: CloneParts, repository: Re
   const evidence = pin === null ? null : await evidenceOf(context, clone, repository, pin, checks);
   const key = await attempt('signing key', checks, () => clone.personalKey(context, repository), (k) => ok('signing key', `${k.fingerprint} (${k.gitConfig.map(([, value]) => value).join(' ')})`), 'warn');
   if (key !== null && evidence !== null) checks.push(holderOf(evidence, key, context.now()));
+  await lookAtForge(context, clone, repository, evidence, checks);
   const signs = await repository.git.tryRun(['config', '--get', 'commit.gpgSign']);
   checks.push(signs === 'true' ? ok('commit signing', 'every commit is signed') : warn('commit signing', 'commits are not signed by default', 'git config commit.gpgSign true, so that your edits tell who asked.'));
 }
 
+async function lookAtForge(context: CommandContext, clone: CloneParts, repository: Repository, evidence: Evidence | null, checks: Check[]): Promise<void> {
+  const forge = await attempt('forge', checks, () => clone.openForge(context, repository), () => null);
+  if (forge === null) return;
+  const account = await attempt('forge', checks, () => askForge(forge.whoAmI()), (name) => ok('forge', `${forge.type}, as ${name}`));
+  if (account === null) return;
+  // A log that lies elsewhere is protected elsewhere.
+  const isHere = textOption(context.values, 'evidence') === undefined;
+  const branches = { target: evidence?.state.tip?.ref ?? null, evidence: isHere ? `refs/heads/${textOption(context.values, 'evidence-branch') ?? 'stella/evidence'}` : null };
+  const found = await attempt('protection', checks, () => protectionChecks(forge, branches), () => null);
+  checks.push(...(found ?? []));
+}
+
 /** Runs one step; its failure is a check and not the end. */
-async function attempt<T>(name: string, checks: Check[], step: () => Promise<T>, good: (value: T) => Check, severity: 'warn' | 'fail' = 'fail'): Promise<T | null> {
+async function attempt<T>(name: string, checks: Check[], step: () => Promise<T>, good: (value: T) => Check | null, severity: 'warn' | 'fail' = 'fail'): Promise<T | null> {
   try {
     const value = await step();
-    checks.push(good(value));
+    const check = good(value);
+    if (check !== null) checks.push(check);
     return value;
   } catch (error) {
     if (!(error instanceof Error)) throw error;
