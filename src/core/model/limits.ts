@@ -106,12 +106,16 @@ export const limits = {
   /** Planning, and writing to a forge, before a pass over proposals looks for news again. */
   proposalPlanningMs: 2_000,
   proposalPublishingMs: 5_000,
+  /** The text of one plan on the branch with plans. */
+  publishedPlanChars: 1024 * 1024,
   /** A plan that could not be made is tried again. */
   proposalRetryMs: 60_000,
   /** Accounts that are looked up for one fork, because they ask for its plan. */
   forkRequesters: 20,
   /** How long a fork's head must have been there before a request that names no commit means it. */
   forkHeadSeenMs: 60_000,
+  /** Comments of a fork without news are read again. */
+  forkRereadMs: 600_000,
   /** Tips and runs that are remembered to tell what became of a merged pull request. */
   trailEntries: 10_000,
   /** A request to the API without an answer or an end. */

@@ -16,7 +16,7 @@ type Seen = { readonly head: CommitId; readonly since: number };
 export class ForkRequests {
   readonly #now: () => Date;
   #seen = new Map<number, Seen>();
-  #read = new Map<number, string>();
+  #read = new Map<number, { readonly version: string; readonly at: number }>();
   #granted = new Map<number, CommitId>();
 
   constructor(now: () => Date) {
@@ -28,17 +28,23 @@ export class ForkRequests {
     this.#observe(forks);
     for (const fork of forks) {
       const { head: { commit }, number, updatedAt } = fork;
-      // A comment moves the time of the last update, so what was read stays read until then.
       const version = `${commit} ${updatedAt}`;
-      if (this.#granted.get(number) === commit || this.#read.get(number) === version) continue;
+      if (this.#granted.get(number) === commit || this.#isRead(number, version, updatedAt)) continue;
       const comments = await access.ask((forge) => forge.listComments(number));
       if (!comments.ok) continue;
       const isGranted = await this.#isAsked(access, fork, comments.value);
       if (isGranted === null) continue;
       if (isGranted) this.#granted.set(number, commit);
-      this.#read.set(number, version);
+      this.#read.set(number, { version, at: this.#now().getTime() });
     }
     return new Set(forks.filter(({ number, head }) => this.#granted.get(number) === head.commit).map(({ number }) => number));
+  }
+
+  /** A comment moves the time of the last update, but forges count seconds, and not all of them count every comment. */
+  #isRead(number: number, version: string, updatedAt: string): boolean {
+    const read = this.#read.get(number);
+    if (read?.version !== version || read.at - Date.parse(updatedAt) < limits.forkHeadSeenMs) return false;
+    return this.#now().getTime() - read.at < limits.forkRereadMs;
   }
 
   #observe(forks: readonly ForgeProposal[]): void {

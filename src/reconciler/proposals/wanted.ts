@@ -1,4 +1,5 @@
 import type { CommitId } from '../../core/model/commit-id.ts';
+import { limits } from '../../core/model/limits.ts';
 import { plain } from '../../core/model/plain-text.ts';
 import { renderExplanation } from '../../core/decision/explain.ts';
 import type { ProposalPlan } from '../../core/proposal/plan-model.ts';
@@ -12,7 +13,8 @@ import { contentDigest } from './sticky-comment.ts';
 
 /** How plans become text. */
 export type Render = {
-  readonly markdown: (plan: ProposalPlan, options: { readonly maxChars: number }) => string;
+  /** @param maxChars UTF-16 code units */
+  readonly markdown: (plan: ProposalPlan, maxChars: number) => string;
   readonly json: (plan: ProposalPlan) => string;
 };
 
@@ -39,7 +41,7 @@ export function openStatus(proposal: ForgeProposal | null, plan: ProposalPlan): 
 export function openComment({ number }: ForgeProposal, plan: ProposalPlan, render: Render): WantedComment {
   return {
     number, head: plan.candidate, onto: plan.target.commit, status: planStatus(plan), content: planContent(plan), above: null,
-    plan: (maxChars) => render.markdown(plan, { maxChars }),
+    plan: (maxChars) => render.markdown(plan, maxChars),
   };
 }
 
@@ -66,7 +68,7 @@ export function mergedComment({ number, head, mergeCommit }: ForgeProposal, fate
 }
 
 export function branchPlan({ name, plan }: Planned, render: Render): BranchPlan {
-  return { branch: name, content: planContent(plan), markdown: () => render.markdown(plan, { maxChars: Number.POSITIVE_INFINITY }), json: () => render.json(plan) };
+  return { branch: name, content: planContent(plan), markdown: () => render.markdown(plan, limits.publishedPlanChars), json: () => render.json(plan) };
 }
 
 function headline({ state, description }: PlanStatus): string {
