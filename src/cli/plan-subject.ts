@@ -1,14 +1,18 @@
 import type { Digest } from '../core/model/digest.ts';
 import { documentKey, type DocumentOf } from '../core/model/documents.ts';
 import { compareText } from '../core/model/names.ts';
-import { preimageDigest, releaseSpecDigest, type Lock, type LockComponent } from '../core/model/preimages.ts';
+import type { Lock, LockComponent } from '../core/model/preimages.ts';
 import { buildDecisionInput, type BuiltInput } from '../core/decision/build-input.ts';
 import { decide } from '../core/decision/decide.ts';
 import { whatIsDue, type Extension } from '../core/decision/extension.ts';
 import type { Decision } from '../core/decision/types.ts';
+import { automaticPlaces, type Derivation } from '../core/decision/automatic.ts';
+import { explainDerivation } from '../core/decision/explain-automatic.ts';
+import { withLock } from '../core/evidence/add-lock.ts';
 import type { LogState } from '../core/evidence/log-state.ts';
 import { makeLock, wantedBy, type WantedComponent } from '../core/release/lock.ts';
-import { resolveTag } from '../reconciler/lock-releases.ts';
+import { resolveTag, supposedLock } from '../reconciler/lock-releases.ts';
+import { promotionAsked } from '../reconciler/derive-promotion.ts';
 import type { ResolveRegistry } from '../reconciler/pass.ts';
 import { gatherMaterial, readFiles, type Planned, type PlanningWorld, type Subject } from '../reconciler/planning.ts';
 import { CliError } from './command.ts';
@@ -18,6 +22,8 @@ export type LockBasis = 'recorded' | 'resolved-here' | 'none';
 export type PlannedSubject = {
   readonly subject: Subject;
   readonly promotion: DocumentOf<'Promotion'>;
+  /** Set where the place is automatic and nobody wrote a Promotion. */
+  readonly derivation: Derivation | null;
   readonly planned: Planned;
   readonly built: BuiltInput;
   readonly decision: Decision;
@@ -39,20 +45,22 @@ export type PlannedSubject = {
  */
 export async function planSubject(world: PlanningWorld, subject: Subject, registry: ResolveRegistry, asOf: string): Promise<PlannedSubject> {
   const name = `${subject.environment}/${subject.application}`;
-  const entry = world.desired.usable.Promotion.get(documentKey('Promotion', name));
-  if (entry === undefined) throw new CliError('NoPromotion', `This commit has no usable Promotion ${name}.`, `Ask for one with: stella promote ${subject.application}/<version> --to ${subject.environment}`);
-  const promotion = entry.document as unknown as DocumentOf<'Promotion'>;
+  const { promotion, derived, derivation } = promotionAsked(world, subject);
+  if (promotion === null) {
+    const why = derivation === null ? '' : ` ${explainDerivation(derivation).join(' ')}`;
+    throw new CliError('NoPromotion', `This commit has no usable Promotion ${name}.${why}`, `Ask for one with: stella promote ${subject.application}/<version> --to ${subject.environment}`);
+  }
   const release = releaseOf(world, promotion, subject.application);
   const locked = release === null ? undefined : world.state.locks.get(release.metadata.name);
   const made = locked !== undefined || release === null ? null : await lockHere(world, release, registry);
   const usable = made?.ok === true ? made : null;
-  const state = usable === null || release === null ? world.state : withLock(world, release, usable.lock, asOf);
+  const state = usable === null || release === null ? world.state : lockedHere(world, release, usable.lock, asOf);
   const lookup = (digest: Digest): Uint8Array | undefined => usable?.files.get(digest) ?? world.lookup(digest);
-  const planned = await gatherMaterial({ ...world, state, lookup }, subject, promotion);
+  const planned = await gatherMaterial({ ...world, state, lookup }, subject, promotion, { derived });
   const built = buildDecisionInput(state, planned.material, asOf, { artifact: lookup, openPgp: world.openPgp });
   const due = whatIsDue(state, built.input, { artifact: lookup, openPgp: world.openPgp });
   return {
-    subject, promotion, planned, built, decision: decide(built.input), lock: planned.lock, release,
+    subject, promotion, derivation, planned, built, decision: decide(built.input), lock: planned.lock, release,
     basis: locked !== undefined ? 'recorded' : usable !== null ? 'resolved-here' : 'none',
     lockFault: made?.ok === false ? made.detail : null,
     satisfied: due.type !== 'promotion', extension: due.type === 'extension' ? due.extension : null,
@@ -86,9 +94,8 @@ async function lockHere(world: PlanningWorld, release: DocumentOf<'Release'>, re
   return { ok: true, lock, files: new Map(files.map((f) => [f.digest, f.bytes])) };
 }
 
-function withLock({ state, tip }: PlanningWorld, release: DocumentOf<'Release'>, lock: Lock, asOf: string): LogState {
-  const entry = { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: state.size, tip, lockedAt: asOf };
-  return { ...state, locks: state.locks.set(release.metadata.name, entry) };
+function lockedHere({ state, tip }: PlanningWorld, release: DocumentOf<'Release'>, lock: Lock, at: string): LogState {
+  return withLock(state, release.metadata.name, supposedLock(state, release, { lock, tip, at }));
 }
 
 /** What the tag of a component points to now, by the same rules as on the server. */
@@ -128,7 +135,9 @@ export async function checkTags(world: PlanningWorld, planned: PlannedSubject, r
 export function subjectsNamed(world: PlanningWorld, text: string): readonly Subject[] {
   const [environment = '', application] = text.split('/');
   if (application !== undefined) return [{ environment, application }];
-  const names = [...world.desired.usable.Promotion.values()].map((e) => e.document.metadata.name).filter((name) => name.startsWith(`${environment}/`));
+  const declared = [...world.desired.usable.Promotion.values()].map((e) => e.document.metadata.name);
+  const derived = automaticPlaces(world.state).filter((place) => promotionAsked(world, place).promotion !== null).map((place) => `${place.environment}/${place.application}`);
+  const names = [...new Set([...declared, ...derived])].filter((name) => name.startsWith(`${environment}/`));
   if (names.length === 0) throw new CliError('NoPromotion', `This commit has no Promotion for ${environment}.`, `Ask for one with: stella promote <application>/<version> --to ${environment}`);
   return names.sort(compareText).map((name) => ({ environment, application: name.slice(environment.length + 1) }));
 }

@@ -1,10 +1,13 @@
 import { documentKey, isProtected, KINDS, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
 import { parseInstant, type InstantMs } from '../core/model/instant.ts';
 import { splitPair } from '../core/model/names.ts';
+import { isMovedBy } from '../core/decision/gate-facts.ts';
+import { automaticPlaces } from '../core/decision/automatic.ts';
 import { documentsOf, type DesiredState } from '../core/desired/desired-state.ts';
-import { stateKey, type LogState } from '../core/evidence/log-state.ts';
+import { allInForce, stateKey, type LogState } from '../core/evidence/log-state.ts';
 import type { EvidenceRecord } from '../core/evidence/records.ts';
 import type { Loaded } from './declarations.ts';
+import { hidesDocuments } from './derive-promotion.ts';
 
 /**
  * What has to be looked at, gathered until a pass has dealt with it. The cost of a pass follows what changed, not what
@@ -21,16 +24,31 @@ export class Agenda {
   policy = true;
   readonly #byApplication = new Map<string, Set<string>>();
   readonly #byOverride = new Map<string, string>();
+  /** Places where the policy in force wants a release by itself, by application. */
+  readonly #automatic = new Map<string, Set<string>>();
+  /** Whether the tip has a file that may hold a Promotion of which nobody can tell where. */
+  #isUnclear = false;
   readonly #due = new Map<string, InstantMs>();
 
   /** Everything, after a start. */
   addEverything(desired: DesiredState, state: LogState): void {
     for (const entry of documentsOf(desired, 'Promotion')) this.#addSubject(entry.document.metadata.name);
     for (const [key] of state.states.entries()) this.#addSubject(key);
+    this.addAutomatic(state);
     for (const entry of documentsOf(desired, 'Release')) this.releases.add(entry.key);
     for (const entry of documentsOf(desired, 'Configuration')) this.#noteOverride(entry.document as unknown as DocumentOf<'Configuration'>);
     for (const entry of documentsOf(desired, 'Approval')) this.changedKeys.add(entry.key);
     this.policy = true;
+  }
+
+  /** What is automatic by the policy in force: looked at now, and from now on whenever what it follows from changes. */
+  addAutomatic(state: LogState): void {
+    this.#automatic.clear();
+    for (const { environment, application } of automaticPlaces(state)) {
+      const name = stateKey(environment, application);
+      this.#addSubject(name);
+      this.#automatic.set(application, (this.#automatic.get(application) ?? new Set()).add(name));
+    }
   }
 
   /** What a new tip changed. */
@@ -41,6 +59,9 @@ export class Agenda {
     }
     // Whose approvals count for a new root is said by that root: those that lie there already are looked at again.
     if (loaded.changedKeys.some((key) => key.startsWith('TrustRoot/'))) for (const entry of documentsOf(loaded.state, 'Approval')) this.changedKeys.add(entry.key);
+    const isUnclear = hidesDocuments(loaded.state);
+    if (isUnclear !== this.#isUnclear) for (const places of this.#automatic.values()) for (const subject of places) this.subjects.add(subject);
+    this.#isUnclear = isUnclear;
     for (const path of loaded.changedPaths) {
       const subject = this.#byOverride.get(path);
       if (subject !== undefined) this.subjects.add(subject);
@@ -53,7 +74,10 @@ export class Agenda {
     const name = key.slice(slash + 1);
     if (!KINDS.includes(kind)) return;
     if (isProtected(kind)) this.policy = true;
-    if (kind === 'Release') this.releases.add(key);
+    if (kind === 'Release') {
+      this.releases.add(key);
+      for (const subject of this.#automatic.get(splitPair(name)[0]) ?? []) this.subjects.add(subject);
+    }
     if (kind === 'Promotion' || kind === 'Configuration') this.#addSubject(name);
     if (kind === 'Configuration') {
       const entry = desired.usable.Configuration.get(documentKey('Configuration', name));
@@ -73,7 +97,7 @@ export class Agenda {
   }
 
   /** What records of a batch make worth deciding again. */
-  addRecord(record: EvidenceRecord): void {
+  addRecord(record: EvidenceRecord, state: LogState): void {
     if (record.type === 'protected-change') this.#addAll();
     if (record.type === 'observation' && record.predicate.type === 'approval') {
       if (record.predicate.approves.type === 'change') this.policy = true;
@@ -81,7 +105,21 @@ export class Agenda {
     }
     if (record.type === 'review') this.subjects.add(stateKey(record.predicate.environment, record.predicate.application));
     if (record.type === 'release-lock') this.#addApplication(record.predicate.application);
-    if (record.type === 'deployment-outcome') this.#addApplication(record.predicate.application);
+    if (record.type === 'deployment-outcome') {
+      this.#addApplication(record.predicate.application);
+      this.#addMoved(state, record.predicate);
+    }
+  }
+
+  /** Promotions that a gate makes wait for what runs at `moved`, or for its run to end. Costs nothing where no Gate is in force. */
+  #addMoved(state: LogState, moved: { readonly environment: string; readonly application: string }): void {
+    if (allInForce(state, 'Gate').length === 0) return;
+    for (const subjects of this.#byApplication.values()) {
+      for (const subject of subjects) {
+        const [environment, application] = splitPair(subject);
+        if (isMovedBy(state, { environment, application }, moved)) this.subjects.add(subject);
+      }
+    }
   }
 
   #addAll(): void {

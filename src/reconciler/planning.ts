@@ -6,6 +6,7 @@ import { limits } from '../core/model/limits.ts';
 import { preimageDigest, type FileRef, type Lock, type Operation } from '../core/model/preimages.ts';
 import type { DecisionMaterial } from '../core/decision/build-input.ts';
 import type { DecisionInput } from '../core/decision/types.ts';
+import type { Derived } from '../core/evidence/records.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
 import { appStateOf, type LogState } from '../core/evidence/log-state.ts';
 import { makePlan, type PlanResult } from '../core/release/plan.ts';
@@ -70,8 +71,9 @@ export function configurationOf(desired: DesiredState, s: Subject): DocumentOf<'
 /**
  * Gathers everything that the decision about one promotion is made from: lock, configuration, plan, and who touched them.
  * @param lock instead of the recorded one, to see what a lock that is not recorded yet would give
+ * @param derived what the promotion was derived from, where nobody wrote it
  */
-export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion: DocumentOf<'Promotion'>, options: { readonly ended?: DecisionInput['ended']; readonly lock?: Lock } = {}): Promise<Planned> {
+export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion: DocumentOf<'Promotion'>, options: { readonly ended?: DecisionInput['ended']; readonly lock?: Lock; readonly derived?: Derived | null } = {}): Promise<Planned> {
   const { state, desired } = world;
   const operation: Operation = promotion.spec.state === 'absent' ? 'remove' : 'promote';
   const release = operation === 'promote' ? (promotion.spec.release ?? null) : null;
@@ -98,8 +100,10 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
   if (found === null) problems.push({ code: 'PlanInvalid', detail: `more than ${limits.requesterCommits} commits since the last run that succeeded here: nobody can tell who asked` });
   const left = brings === null || found === null ? [] : await leftCommits(world, from, interest, brings);
   if (left === null) problems.push({ code: 'PlanInvalid', detail: `release ${s.application}/${release ?? ''} was locked in a history that is gone: nobody can tell who wrote what it ships; give it a new version` });
-  const commits = found === null || left === null ? null : [...found, ...left.filter(({ commit }) => !found.some((other) => other.commit === commit))];
-  const material: DecisionMaterial = { ...s, promotion, ended: options.ended ?? null, plan: plan?.ok === true && commits !== null ? plan.plan : null, problems, commits: commits ?? [] };
+  const { derived = null } = options;
+  const authors = derived === null || brings === null || release === null ? [] : await releaseAuthors(world, s.application, release);
+  const commits = found === null || left === null ? null : [...joined(joined(found, left), authors.filter(isKnown)), ...authors.filter((author) => !isKnown(author))];
+  const material: DecisionMaterial = { ...s, promotion, derived, ended: options.ended ?? null, plan: plan?.ok === true && commits !== null ? plan.plan : null, problems, commits: commits ?? [] };
   return { material, lock: operation === 'remove' ? null : lock, configuration, plan, files: shipped.files };
 }
 
@@ -111,8 +115,7 @@ async function touchingCommits(world: PlanningWorld, from: CommitId | null, inte
     const found = await find(world.tip);
     if (world.candidate === undefined) return found;
     // After a merge both histories are reachable, and the merge itself wrote nothing (T26).
-    const own = await find(world.candidate.commit);
-    return [...found, ...own.filter(({ commit }) => !found.some((other) => other.commit === commit))];
+    return joined(found, await find(world.candidate.commit));
   } catch (cause) {
     if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;
     throw cause;
@@ -134,6 +137,30 @@ async function leftCommits({ state, touching }: PlanningWorld, from: CommitId | 
     if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;
     throw cause;
   }
+}
+
+/**
+ * T19 where nobody wrote a Promotion: who wrote the Release asked for it, however long ago. Nothing else in history would tell who did; where the commit
+ * that brought it cannot be found, it is one by nobody we know (T20).
+ */
+async function releaseAuthors({ state, tip, candidate, touching }: PlanningWorld, application: string, release: string): Promise<readonly TouchingCommit[]> {
+  const name = `${application}/${release}`;
+  const entry = state.locks.get(name);
+  const to = entry?.tip ?? tip;
+  const spans = [...(candidate === undefined ? [] : [[candidate.base, candidate.commit] as const]), [entry?.before ?? null, to] as const, [state.genesisTip, to] as const];
+  for (const [from, until] of spans) {
+    const found = from === null ? null : await touching.findBrought(from, until, documentKey('Release', name));
+    if (found !== null) return found;
+  }
+  return [{ commit: to, raw: new Uint8Array(), touched: ['release'] }];
+}
+
+function isKnown({ raw }: TouchingCommit): boolean {
+  return raw.length > 0;
+}
+
+function joined(found: readonly TouchingCommit[], more: readonly TouchingCommit[]): readonly TouchingCommit[] {
+  return [...found, ...more.filter(({ commit }) => !found.some((other) => other.commit === commit))];
 }
 
 /** The one file of a snapshot that planning looks into. */

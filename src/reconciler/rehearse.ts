@@ -1,6 +1,7 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import { documentKey, isProtected, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
-import { releaseNamedBy } from '../core/desired/desired-state.ts';
+import { automaticPlaces } from '../core/decision/automatic.ts';
+import { releaseNamedBy, type Entry } from '../core/desired/desired-state.ts';
 import { agreedChanges, applyChanges, findChangeCommits, type AgreedChange, type ChangeCommit } from './apply-changes.ts';
 import { Conditions } from './conditions.ts';
 import { decideSubjects, type Judged } from './decide-subjects.ts';
@@ -8,6 +9,7 @@ import { lockReleases } from './lock-releases.ts';
 import type { BatchRecord } from './log-batch.ts';
 import { approvalsInCommits, readNewCommits, type NewCommit } from './new-commits.ts';
 import { observeApprovals } from './observe-approvals.ts';
+import { isPairName } from '../core/model/names.ts';
 import type { Pass } from './pass.ts';
 import { reportDeclarations } from './report-declarations.ts';
 
@@ -28,8 +30,9 @@ export type Rehearsal = {
  * @param given.batch without signers
  * @param given.loaded its `changedKeys` and `changedPaths` are what is looked at
  * @param documents approvals that a server would find beside it
+ * @param options.maxSubjects nothing is locked or decided where the candidate touches more
  */
-export async function rehearse(given: Omit<Pass, 'conditions' | 'frozen' | 'pollTags'>, documents: readonly DocumentOf<'Approval'>[]): Promise<Rehearsal> {
+export async function rehearse(given: Omit<Pass, 'conditions' | 'frozen' | 'pollTags'>, documents: readonly DocumentOf<'Approval'>[], options: { readonly maxSubjects?: number } = {}): Promise<Rehearsal> {
   const pass: Pass = { ...given, conditions: new Conditions(), frozen: null, pollTags: false };
   const { batch, candidate } = pass;
   const last = batch.state.tip?.commit ?? null;
@@ -43,6 +46,7 @@ export async function rehearse(given: Omit<Pass, 'conditions' | 'frozen' | 'poll
   // What the log holds and what time brings is judged by the passes of a server: here only what this candidate may bring into force.
   if (touchesPolicy) await applyChanges(pass, commits, new Map());
   const subjects = subjectsChanged(pass);
+  if (subjects.length > (options.maxSubjects ?? Number.POSITIVE_INFINITY)) return { pass, commits, subjects, judged: [], agreed };
   await lockReleases(pass, releasesChanged(pass, subjects));
   const judged = await decideSubjects(pass, subjects);
   reportDeclarations(pass, pass.conditions);
@@ -64,19 +68,30 @@ async function newCommits(pass: Pass, from: CommitId | null): Promise<readonly N
   return [...known, ...own.filter(({ commit }) => !known.some((other) => other.commit === commit))];
 }
 
-function subjectsChanged({ loaded }: Pass): readonly string[] {
+/** `<environment>/<application>` of everything that a candidate may change the request for, what runs, or its approvals. */
+export function subjectsChanged({ loaded, batch }: Pick<Pass, 'loaded'> & { readonly batch: Pick<Pass['batch'], 'state'> }): readonly string[] {
   const subjects = new Set<string>();
+  const automatic = automaticPlaces(batch.state);
   for (const key of loaded.changedKeys) {
     const [kind = '', ...name] = key.split('/');
     if (kind === 'Promotion' || kind === 'Configuration') subjects.add(name.join('/'));
+    // What a channel holds, or no longer offers, is wanted where nobody promotes.
+    if (kind === 'Release') for (const place of automatic) if (place.application === name[0]) subjects.add(`${place.environment}/${place.application}`);
     const approval = kind === 'Approval' ? (loaded.state.usable.Approval.get(key)?.document as unknown as DocumentOf<'Approval'> | undefined) : undefined;
     if (approval?.spec.environment !== undefined) subjects.add(`${approval.spec.environment}/${approval.spec.application ?? ''}`);
   }
-  for (const entry of loaded.state.usable.Configuration.values()) {
-    const { metadata, spec } = entry.document as unknown as DocumentOf<'Configuration'>;
-    if (spec.override !== undefined && loaded.changedPaths.includes(spec.override)) subjects.add(metadata.name);
-  }
-  return [...subjects].filter((name) => loaded.state.usable.Promotion.has(documentKey('Promotion', name)));
+  const byOverride = loaded.state.usable.Configuration.grouped(overrideOf);
+  for (const path of loaded.changedPaths) for (const { document } of byOverride.get(path) ?? []) subjects.add(document.metadata.name);
+  const [changed, promotions] = [new Set<string>(loaded.changedKeys), loaded.state.usable.Promotion];
+  const isAutomatic = (name: string): boolean => automatic.some(({ environment, application }) => name === `${environment}/${application}`);
+  // One that was deleted is looked at as well: a request that waits is withdrawn.
+  const isPromoted = (name: string): boolean => promotions.has(documentKey('Promotion', name)) || changed.has(documentKey('Promotion', name));
+  return [...subjects].filter((name) => isPairName(name) && (isPromoted(name) || isAutomatic(name)));
+}
+
+/** A path is never empty, so what names no file is found by none. Asked of the same map twice, the second costs nothing. */
+function overrideOf(entry: Entry): string {
+  return (entry.document as unknown as DocumentOf<'Configuration'>).spec.override ?? '';
 }
 
 function releasesChanged({ loaded }: Pass, subjects: readonly string[]): ReadonlySet<DocumentKey> {

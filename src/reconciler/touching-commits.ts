@@ -4,12 +4,12 @@ import { limits } from '../core/model/limits.ts';
 import { isDeclarationPath } from '../core/desired/parsed-file.ts';
 import { mergeWrote, type TouchingCommit } from '../core/trust/requesters.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
-import type { FileMode, GitReader, LogEntry, PathChange } from '../ports/git-reader.ts';
+import { GitError, type FileMode, type GitReader, type LogEntry, type PathChange } from '../ports/git-reader.ts';
 import { parseChanges } from './declarations.ts';
 import { isHere } from './rewrites.ts';
 
 /** Paths and documents that one commit itself changed (T26). */
-type Touch = { readonly keys: ReadonlySet<DocumentKey>; readonly paths: ReadonlySet<string> };
+type Touch = { readonly keys: ReadonlySet<DocumentKey>; /** Documents that were not there before it. */ readonly brought: ReadonlySet<DocumentKey>; readonly paths: ReadonlySet<string> };
 
 const NONE: ReadonlyMap<string, PathChange> = new Map();
 
@@ -74,12 +74,31 @@ export class TouchingCommits {
     return this.#walk(from, to, (touch) => (touch.keys.has(key) ? ['promotion'] : []));
   }
 
+  /**
+   * Commits after `from` that themselves changed the Release `key`, if the one that brought it is among them.
+   * @returns null where it is not, or where that history is gone or too long
+   */
+  async findBrought(from: CommitId, to: CommitId, key: DocumentKey): Promise<readonly TouchingCommit[] | null> {
+    if (!(await isHere(this.#reader, from)) || !(await isHere(this.#reader, to))) return null;
+    let isThere = false;
+    try {
+      const found = await this.#walk(from, to, (touch) => {
+        isThere ||= touch.brought.has(key);
+        return touch.keys.has(key) ? ['release'] : [];
+      });
+      return isThere ? found : null;
+    } catch (cause) {
+      if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;
+      throw cause;
+    }
+  }
+
   /** Every commit after `from` with the documents and paths that it changed itself, oldest first. */
   async all(from: CommitId | null, to: CommitId): Promise<readonly (Touch & Pick<TouchingCommit, 'commit' | 'raw'>)[]> {
     const found = await this.#walk(from, to, () => ['promotion']);
     return Promise.all(found.map(async ({ commit, raw }) => {
       const touch = this.#touches.get(commit);
-      return { commit, raw, keys: touch?.keys ?? new Set<DocumentKey>(), paths: touch?.paths ?? new Set<string>() };
+      return { commit, raw, keys: touch?.keys ?? new Set<DocumentKey>(), brought: touch?.brought ?? new Set<DocumentKey>(), paths: touch?.paths ?? new Set<string>() };
     }));
   }
 
@@ -114,15 +133,18 @@ export class TouchingCommits {
   }
 
   async #touchIn(changes: readonly PathChange[]): Promise<Touch> {
-    const keys = new Set<DocumentKey>();
     const documents = changes.filter((c) => isDeclarationPath(c.path));
-    for (const side of [documents, documents.map(reversed)]) {
-      for (const { parsed } of await parseChanges(this.#reader, this.#parser, side.filter((c) => c.newBlob !== null))) {
-        for (const { document } of parsed?.documents ?? []) keys.add(documentKey(document.kind, document.metadata.name));
-        for (const { subject } of parsed?.problems ?? []) if (subject !== undefined) keys.add(subject);
-      }
+    const [after, before] = [await this.#keysIn(documents), await this.#keysIn(documents.map(reversed))];
+    return { keys: after.union(before), brought: after.difference(before), paths: new Set(changes.map((c) => c.path)) };
+  }
+
+  async #keysIn(changes: readonly PathChange[]): Promise<Set<DocumentKey>> {
+    const keys = new Set<DocumentKey>();
+    for (const { parsed } of await parseChanges(this.#reader, this.#parser, changes.filter((c) => c.newBlob !== null))) {
+      for (const { document } of parsed?.documents ?? []) keys.add(documentKey(document.kind, document.metadata.name));
+      for (const { subject } of parsed?.problems ?? []) if (subject !== undefined) keys.add(subject);
     }
-    return { keys, paths: new Set(changes.map((c) => c.path)) };
+    return keys;
   }
 
   async #ownChanges({ commit, parents }: LogEntry): Promise<readonly PathChange[]> {

@@ -48,7 +48,7 @@ function judge(state: LogState, artifacts: ReadonlyMap<Digest, Uint8Array>, open
 
 /** A removal: a promotion without images. */
 const MATERIAL: DecisionMaterial = {
-  ...PROD, promotion: doc('Promotion', 'prod/shop', { state: 'absent' }), ended: null, problems: [], commits: [],
+  ...PROD, promotion: doc('Promotion', 'prod/shop', { state: 'absent' }), derived: null, ended: null, problems: [], commits: [],
   plan: { type: 'stella/plan/v1', operation: 'remove', breakGlass: null, runs: null, workflow: { name: 'default', steps: [], onFailure: 'hold' }, targets: [] },
 };
 

@@ -19,7 +19,7 @@ export function largeDecisionInput(): DecisionInput {
   const roleOf = (i: number): string => ROLES[i % ROLES.length] ?? 'sre';
   return {
     type: 'stella/decision-input/v1', rules: 1, logId: digest, tenant: 'acme', environment: 'prod', application: 'shop', operation: 'promote',
-    release: '1.4.0', attempt: 1, promotion: digest, ended: null, lock: digest, plan: digest, runs: digest, promotionDigest: digest, problems: [],
+    release: '1.4.0', attempt: 1, promotion: digest, derived: null, ended: null, lock: digest, plan: digest, runs: digest, promotionDigest: digest, problems: [],
     mode: 'standard', breakGlass: null, debts: [], fallBackSeconds: 86_400,
     state: { generation: 7, lock: digest, runs: digest, clean: true, otherRunOpen: null, previous: null, closed: false },
     clauses: Array.from({ length: CLAUSES }, (_, i) => clauseNumber(i)),
@@ -29,6 +29,7 @@ export function largeDecisionInput(): DecisionInput {
     rejected: [],
     freezes: Array.from({ length: FREEZES }, (_, i) => ({ name: `freeze-${i}`, stops: 'place', calendar: null, except: null, excepts: [] }) as const),
     sources: Array.from({ length: SOURCES }, (_, i) => ({ environment: `staging-${i}`, soakSeconds: 3_600, succeededAt: formatInstant(AS_OF - i * 60_000) })),
+    gates: [], hold: null, about: null,
     allowSeconds: 3_600,
     asOf: formatInstant(AS_OF),
   };

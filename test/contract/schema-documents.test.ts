@@ -31,20 +31,20 @@ const full: { readonly [K in Kind]: readonly Required<SpecOf[K]>[] | readonly Sp
   ] satisfies Required<SpecOf['Principal']>[],
   Application: [
     {
-      components: ['a', 'b'], placement: { matchLabels: { tier: 'web' } }, workflow: 'w', approvals: rule,
+      components: ['a', 'b'], placement: { matchLabels: { tier: 'web' } }, workflow: 'w', approvals: rule, gates: ['g'],
       deployment: { type: 'directory', files: ['a/b.sh', 'ä b.txt'], command: { argv: ['sh', '-c', 'x'], timeoutSeconds: 5 }, healthCheck: { type: 'http', url: 'http://127.0.0.1:8080/healthz', timeoutSeconds: 1, retries: 0, intervalSeconds: 1 } },
     },
-    { components: ['a'], placement: { matchLabels: { a: '' } }, workflow: 'w', approvals: { people: 1 }, deployment: { type: 'compose', compose: 'compose.yaml', files: ['x'], healthTimeoutSeconds: 9 } },
-    { components: ['a'], placement: { matchLabels: { a: 'b' } }, workflow: 'w', approvals: { people: 1 }, deployment: { type: 'directory', healthCheck: { type: 'tcp', port: 65_535, timeoutSeconds: 1, retries: 1, intervalSeconds: 1 } } },
-    { components: ['a'], placement: { matchLabels: { a: 'b' } }, workflow: 'w', approvals: { people: 1 }, deployment: { type: 'directory', healthCheck: { type: 'command', argv: ['true'], timeoutSeconds: 1, retries: 1, intervalSeconds: 1 } } },
+    { components: ['a'], placement: { matchLabels: { a: '' } }, workflow: 'w', approvals: { people: 1 }, gates: ['g'], deployment: { type: 'compose', compose: 'compose.yaml', files: ['x'], healthTimeoutSeconds: 9 } },
+    { components: ['a'], placement: { matchLabels: { a: 'b' } }, workflow: 'w', approvals: { people: 1 }, gates: ['g'], deployment: { type: 'directory', healthCheck: { type: 'tcp', port: 65_535, timeoutSeconds: 1, retries: 1, intervalSeconds: 1 } } },
+    { components: ['a'], placement: { matchLabels: { a: 'b' } }, workflow: 'w', approvals: { people: 1 }, gates: ['g'], deployment: { type: 'directory', healthCheck: { type: 'command', argv: ['true'], timeoutSeconds: 1, retries: 1, intervalSeconds: 1 } } },
   ] satisfies Required<SpecOf['Application']>[],
   Configuration: [{ variables: { A_1: '' }, secrets: { B: { ref: 'env:X' }, C: { ref: 'file:/run/x' }, D: { ref: 'exec:pass show x' } }, override: 'a/b' }] satisfies Required<SpecOf['Configuration']>[],
   Component: [{ repository: 'a/b-c/d.e', registry: 'r' }] satisfies Required<SpecOf['Component']>[],
   Release: [
-    { components: { a: { tag: 'v1.0_x', digest }, b: { digest } }, source: { repository: 'x', commit: 'a'.repeat(40), branch: 'main', build: '7' }, displayName: 'x', metadata: { 'a/b': 'c' }, deprecated: { reason: 'old' } },
+    { components: { a: { tag: 'v1.0_x', digest }, b: { digest } }, source: { repository: 'x', commit: 'a'.repeat(40), branch: 'main', build: '7' }, channel: 'stable', displayName: 'x', metadata: { 'a/b': 'c' }, deprecated: { reason: 'old' } },
   ] satisfies Required<SpecOf['Release']>[],
-  Environment: [{ order: 0, from: [{ environment: 'dev', soakSeconds: 60 }], approvals: rule, workflow: 'w', allowSeconds: 60, rollback: { ...rule, withinSeconds: 60 }, breakGlass: { ...rule, skip: ['approvals', 'source'], withinSeconds: 60, review: quorum }, fallBackSeconds: 60 }] satisfies Required<SpecOf['Environment']>[],
-  Promotion: [{ release: '1.4.0', attempt: 2, state: 'present', breakGlass: { skip: ['source'], reason: 'x', expires: '2031-01-01T00:00:00Z' } }, { state: 'absent', attempt: 1 }],
+  Environment: [{ order: 0, from: [{ environment: 'dev', soakSeconds: 60 }], approvals: rule, gates: ['g', 'h'], workflow: 'w', allowSeconds: 60, rollback: { ...rule, withinSeconds: 60 }, breakGlass: { ...rule, skip: ['approvals', 'source', 'window', 'dependency', 'concurrency', 'expression'], withinSeconds: 60, review: quorum }, fallBackSeconds: 60, automatic: { from: 'dev', applications: ['a'] } }] satisfies Required<SpecOf['Environment']>[],
+  Promotion: [{ release: '1.4.0', attempt: 2, state: 'present', breakGlass: { skip: ['source'], reason: 'x', expires: '2031-01-01T00:00:00Z' } }, { state: 'absent', attempt: 1, hold: 'not before the sale' }],
   Approval: [
     { type: 'promotion', digest, action: 'approve', environment: 'e', application: 'a', release: '1', components: { a: digest }, digestsChecked: true, comment: 'ok', expires: '2031-01-01T00:00:00Z', nonce: 'a'.repeat(32) },
     { type: 'change', digest, action: 'reject', changes: [{ kind: 'Target', name: 'x', count: 0, from: null, to: digest }], nonce: 'a'.repeat(32) },
@@ -57,6 +57,13 @@ const full: { readonly [K in Kind]: readonly Required<SpecOf[K]>[] | readonly Sp
   ] satisfies Required<SpecOf['Target']>[],
   Agent: [{ identityKey: pem, owner: 'a', capabilities: ['directory_host', 'compose_host'], suspended: { reason: 'x' } }] satisfies Required<SpecOf['Agent']>[],
   Workflow: [{ steps: [step, { name: 'b', type: 'health-check' }], onFailure: 'hold' }] satisfies Required<SpecOf['Workflow']>[],
+  Gate: [
+    { type: 'window', calendar: { windows: [{ start: '2031-12-20T00:00', end: '2032-01-03T00:00', timeZone: 'Europe/Berlin' }], weekly: [{ days: ['tue'], from: '09:00', to: '16:00', timeZone: 'UTC' }], exceptions: [{ start: '2031-12-27T08:00', end: '2031-12-27T12:00', timeZone: 'UTC' }] } },
+    { type: 'dependency', on: [{ application: 'db', environment: 'prod', release: '1', atLeast: '1.2.0' }, { application: 'vault' }] },
+    { type: 'concurrency', most: 2, environments: ['prod'], applications: ['shop'] },
+    { type: 'hold', reason: 'x' },
+    { type: 'expression', expression: 'source.branch == "main"' },
+  ],
   Freeze: [
     {
       environments: ['e'], applications: ['a'], releases: ['a/1'], reason: 'x', except: quorum,

@@ -8,7 +8,7 @@ import { digestOfBytes, type Digest } from '../../src/core/model/digest.ts';
 import {
   API_VERSION, documentDigest, documentKey, documentPreimage, type AnyDocument, type ApprovalSpec, type DocumentOf, type Kind, type PromotionSpec, type SpecOf,
 } from '../../src/core/model/documents.ts';
-import { changeDigest, genesisDocumentsDigest, intentPreimage, lockOf, preimageDigest, releaseSpecDigest, snapshotOf } from '../../src/core/model/preimages.ts';
+import { changeDigest, genesisDocumentsDigest, identityOf, intentPreimage, lockOf, preimageDigest, releaseSpecDigest, snapshotOf } from '../../src/core/model/preimages.ts';
 import { assembleEnvelope, IN_TOTO_PAYLOAD_TYPE, preAuthEncoding } from '../../src/core/evidence/dsse.ts';
 import { appStateOf, inForceOf, initialState, rootOf, type AppState, type LogState } from '../../src/core/evidence/log-state.ts';
 import { recordPayload } from '../../src/core/evidence/record-codec.ts';
@@ -147,7 +147,7 @@ export class LogFixture implements BundleSources {
     void this.push((batch) => {
       batch.artifact(SCRIPT);
       const tags = [{ component: 'api', tag: version, digest: component.digest }];
-      const predicate = { application: 'shop', release: version, releaseSpec: releaseSpecDigest(release), lock, lockDigest: preimageDigest(lock), basis: 'resolved', tags, approval: null } as const;
+      const predicate = { application: 'shop', release: version, releaseSpec: releaseSpecDigest(release), spec: identityOf(release.spec), lock, lockDigest: preimageDigest(lock), basis: 'resolved', tags, approval: null } as const;
       batch.add({ type: 'release-lock', predicate });
     });
   }
@@ -169,7 +169,7 @@ export class LogFixture implements BundleSources {
 
   /** Decides the promotion again, with the code of the reconciler. @returns the last decision in the log */
   async decide(): Promise<PromotionDecisionPredicate> {
-    await this.push(async (batch) => decideSubjects(this.#pass(batch), [`${SUBJECT.environment}/${SUBJECT.application}`]));
+    await this.push(async (batch) => { await decideSubjects(this.#pass(batch), [`${SUBJECT.environment}/${SUBJECT.application}`]); });
     return this.lastDecision();
   }
 

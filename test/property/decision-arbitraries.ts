@@ -1,8 +1,8 @@
 import fc from 'fast-check';
-import type { Approver, CountedApproval, DecisionInput, FreezeFact, SourceFact } from '../../src/core/decision/types.ts';
+import type { Approver, CountedApproval, DecisionInput, FreezeFact, GateFact, SourceFact } from '../../src/core/decision/types.ts';
 import { formatInstant } from '../../src/core/model/instant.ts';
 import type { Clause } from '../../src/core/model/preimages.ts';
-import { approval, AS_OF, digest, inputOf } from '../core/decision/inputs.ts';
+import { approval, AS_OF, digest, factsOf, inputOf } from '../core/decision/inputs.ts';
 
 const START = Date.parse(AS_OF);
 const people = ['ann', 'bob', 'cid', 'dan', 'eve', 'rita'] as const;
@@ -51,7 +51,21 @@ export const arbitraryFreeze: fc.Arbitrary<FreezeFact> = fc.record({
   excepts: fc.array(fc.tuple(arbitraryPerson, fc.nat(2)), { maxLength: 3 }).map((said) => said.map(([who, number]) => approval(who, { number }).document)),
 });
 
-const skips = ['approvals', 'source'] as const;
+const arbitraryExpression = fc.constantFrom(
+  'true', 'environment == "prod"', 'source.branch == "main"', 'components.all(c, c in images)', 'variables.LEVEL == "info"', 'variables["absent"] == "x"', 'size(requesters) > 3', 'not an expression', 'attempt',
+);
+export const arbitraryGate: fc.Arbitrary<GateFact> = fc.oneof(
+  fc.record({ name: fc.constantFrom('g1', 'g2'), type: fc.constant('window' as const), calendar: arbitraryCalendar }),
+  fc.record({
+    name: fc.constantFrom('g1', 'g3'), type: fc.constant('dependency' as const),
+    on: fc.array(fc.record({ environment: fc.constantFrom('prod', 'staging'), application: fc.constantFrom('db', 'vault'), release: fc.option(fc.constantFrom('1.0.0', '2.0.0')), atLeast: fc.option(fc.constantFrom('1.5.0', 'nightly')), runs: fc.option(fc.constantFrom('1.0.0', '2.0.0', 'nightly'), { freq: 4 }) }), { maxLength: 3 }),
+  }),
+  fc.record({ name: fc.constant('g4'), type: fc.constant('concurrency' as const), most: fc.integer({ min: 1, max: 3 }), full: fc.boolean(), busy: fc.subarray(['prod/a', 'prod/b', 'qa/a']) }),
+  fc.record({ name: fc.constant('g5'), type: fc.constant('expression' as const), expression: arbitraryExpression }),
+  { weight: 1, arbitrary: fc.constantFrom<GateFact>({ name: 'g6', type: 'hold', reason: 'x' }, { name: 'g7', type: 'missing' }) },
+);
+
+const skips = ['approvals', 'source', 'window', 'dependency', 'concurrency', 'expression'] as const;
 export const arbitraryBreakGlass = fc.record({
   skip: fc.subarray([...skips], { minLength: 1 }), reason: fc.constant('down'), expires: arbitraryInstant,
   allowed: fc.option(fc.record({ skip: fc.subarray([...skips], { minLength: 1 }), withinSeconds: fc.constantFrom(1_800, 7_200) }), { freq: 5 }),
@@ -65,6 +79,8 @@ export const arbitraryInput: fc.Arbitrary<DecisionInput> = fc
     approvals: fc.array(arbitraryApproval, { maxLength: 12 }),
     requesters: fc.record({ people: fc.subarray(['rita', 'eve']), unknown: fc.constantFrom(0, 0, 0, 1) }),
     sources: fc.array(arbitrarySource, { maxLength: 2 }),
+    gates: fc.oneof({ weight: 7, arbitrary: fc.constant([]) }, { weight: 3, arbitrary: fc.array(arbitraryGate, { maxLength: 3 }) }),
+    about: fc.constant(factsOf()),
     freezes: fc.oneof({ weight: 7, arbitrary: fc.constant([]) }, { weight: 3, arbitrary: fc.array(arbitraryFreeze, { maxLength: 2 }) }),
     allowSeconds: fc.nat(7_200),
     breakGlass: fc.oneof({ weight: 7, arbitrary: fc.constant(null) }, { weight: 3, arbitrary: arbitraryBreakGlass }),
@@ -77,10 +93,16 @@ const wildText = fc.string({ unit: 'binary' });
 const wildDigest = wildText.map(digest);
 const wildList = <T>(item: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(item, { maxLength: 4 });
 
+const wildCalendar = fc.record({
+  windows: wildList(wildWindow), exceptions: wildList(wildWindow),
+  weekly: wildList(fc.record({ days: fc.subarray([...weekdays]), from: fc.oneof(wildText, arbitraryClock), to: fc.oneof(wildText, arbitraryClock), timeZone: fc.oneof(wildText, arbitraryZone) })),
+});
+
 /** Whatever the type lets through: times that are none, floats, lone surrogates, names that clash. */
 export const arbitraryWildInput: fc.Arbitrary<DecisionInput> = fc.record({
   type: fc.constant('stella/decision-input/v1' as const), rules: fc.constant(1 as const), logId: wildDigest, tenant: wildText, environment: wildText, application: wildText,
   operation: fc.constantFrom('promote', 'remove'), release: fc.option(wildText), attempt: wild, promotion: wildDigest,
+  derived: fc.option(fc.record({ from: fc.constantFrom('environment' as const, 'channel' as const), name: wildText })),
   ended: fc.constantFrom(null, 'Superseded', 'Withdrawn'), lock: fc.option(wildDigest), plan: fc.option(wildDigest), runs: fc.option(wildDigest), promotionDigest: fc.option(wildDigest),
   problems: wildList(fc.record({ code: fc.constantFrom('LockMissing', 'PlanInvalid', 'NothingToRemove'), detail: wildText })),
   state: fc.record({ generation: wild, lock: fc.option(wildDigest), runs: fc.option(wildDigest), clean: fc.boolean(), otherRunOpen: fc.option(wildDigest), previous: fc.option(fc.record({ lock: wildDigest, runs: wildDigest, replacedAt: wildText })), closed: fc.boolean() }),
@@ -106,14 +128,24 @@ export const arbitraryWildInput: fc.Arbitrary<DecisionInput> = fc.record({
   freezes: wildList(
     fc.record({
       name: wildText, stops: fc.constantFrom('place', 'release', 'agent'), excepts: wildList(wildDigest),
-      calendar: fc.option(fc.record({
-        windows: wildList(wildWindow), exceptions: wildList(wildWindow),
-        weekly: wildList(fc.record({ days: fc.subarray([...weekdays]), from: fc.oneof(wildText, arbitraryClock), to: fc.oneof(wildText, arbitraryClock), timeZone: fc.oneof(wildText, arbitraryZone) })),
-      })),
+      calendar: fc.option(wildCalendar),
       except: fc.option(fc.record({ people: wild, roles: wildList(fc.record({ role: fc.oneof(wildText, fc.constant('qa')), count: wild })) })),
     }),
   ),
   sources: wildList(fc.record({ environment: wildText, soakSeconds: wild, succeededAt: fc.option(fc.oneof(wildText, arbitraryInstant)) })),
+  gates: wildList(fc.oneof(
+    fc.record({ name: wildText, type: fc.constant('window' as const), calendar: wildCalendar }),
+    fc.record({ name: wildText, type: fc.constant('dependency' as const), on: wildList(fc.record({ environment: wildText, application: wildText, release: fc.option(wildText), atLeast: fc.option(wildText), runs: fc.option(wildText) })) }),
+    fc.record({ name: wildText, type: fc.constant('concurrency' as const), most: wild, full: fc.boolean(), busy: wildList(wildText) }),
+    fc.record({ name: wildText, type: fc.constant('hold' as const), reason: wildText }), fc.record({ name: wildText, type: fc.constant('expression' as const), expression: fc.oneof(wildText, arbitraryExpression) }),
+    fc.record({ name: wildText, type: fc.constant('missing' as const) }),
+  )),
+  hold: fc.option(wildText),
+  about: fc.option(fc.record({
+    environment: wildText, application: wildText, operation: wildText, release: wildText, previousRelease: wildText, attempt: wild, rollback: fc.boolean(), breakGlass: fc.boolean(), components: wildList(wildText),
+    images: fc.dictionary(wildText, wildText), source: fc.dictionary(wildText, wildText), variables: fc.dictionary(wildText, wildText), secrets: wildList(wildText), targets: wildList(wildText), requesters: wildList(wildText),
+    unknownRequesters: wild, sources: wildList(wildText),
+  })),
   allowSeconds: wild, fallBackSeconds: wild, asOf: fc.oneof(wildText, arbitraryInstant),
 });
 
@@ -122,8 +154,9 @@ export function shuffled(input: DecisionInput): fc.Arbitrary<DecisionInput> {
   const shuffle = <T>(list: readonly T[]): fc.Arbitrary<readonly T[]> => fc.shuffledSubarray([...list], { minLength: list.length });
   const clauses = input.clauses.map((clause) => shuffle(clause.roles).map((order) => ({ ...clause, roles: order })));
   const approvers = input.approvers.map((approver) => shuffle(approver.roles).map((order) => ({ ...approver, roles: order })));
+  const gates = input.gates.map((gate) => (gate.type === 'dependency' ? shuffle(gate.on).map((on) => ({ ...gate, on })) : gate.type === 'concurrency' ? shuffle(gate.busy).map((busy) => ({ ...gate, busy })) : fc.constant(gate)));
   return fc.record({
     clauses: fc.tuple(...clauses).chain(shuffle), approvers: fc.tuple(...approvers).chain(shuffle), approvals: shuffle(input.approvals), freezes: shuffle(input.freezes),
-    sources: shuffle(input.sources), problems: shuffle(input.problems), debts: shuffle(input.debts), people: shuffle(input.requesters.people),
+    gates: fc.tuple(...gates).chain(shuffle), sources: shuffle(input.sources), problems: shuffle(input.problems), debts: shuffle(input.debts), people: shuffle(input.requesters.people),
   }).map(({ people: requesters, ...lists }) => ({ ...input, ...lists, requesters: { people: requesters, unknown: input.requesters.unknown } }));
 }

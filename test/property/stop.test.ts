@@ -101,8 +101,8 @@ function stateOf(documents: readonly AnyDocument[], approvals: readonly (Signed 
     subject: { environment: 'prod', application: 'shop' }, principal: a.by, fingerprint: a.fingerprint, payload: a.payload, observedAt: a.observedAt, seq: 1,
   }]);
   return {
-    ...base, inForce: BucketMap.from(entries), approvals: BucketMap.from(observed), tip: { ref: 'refs/heads/main', commit: 'a'.repeat(40) as never, observedAt: AS_OF, seq: 0 },
-    locks: BucketMap.from<LockEntry>([['shop/1', { lock: {} as Lock, digest: lock, releaseSpec: digestOfBytes('release'), seq: 1, tip: 'a'.repeat(40) as never, lockedAt: AS_OF }]]),
+    ...base, inForce: BucketMap.from(entries), approvals: BucketMap.from(observed), tip: { ref: 'refs/heads/main', commit: 'a'.repeat(40) as never, observedAt: AS_OF, seq: 0, before: null },
+    locks: BucketMap.from<LockEntry>([['shop/1', { lock: {} as Lock, digest: lock, releaseSpec: digestOfBytes('release'), seq: 1, tip: 'a'.repeat(40) as never, before: null, lockedAt: AS_OF, channel: null }]]),
     states: BucketMap.from<AppState>([[stateKey('prod', 'shop'), { ...emptyAppState('prod', 'shop'), approvals: approvals.map((a) => a.artifact) }]]),
   };
 }
@@ -110,7 +110,7 @@ function stateOf(documents: readonly AnyDocument[], approvals: readonly (Signed 
 function materialOf(asks: string): DecisionMaterial {
   const promotion = promotions.get(asks);
   if (promotion === undefined) throw new Error(`no promotion by ${asks}`);
-  return { environment: 'prod', application: 'shop', promotion, ended: null, plan, problems: [], commits: [] };
+  return { environment: 'prod', application: 'shop', promotion, derived: null, ended: null, plan, problems: [], commits: [] };
 }
 
 const arbitraryMoment = fc.integer({ min: -90, max: 90 }).map((minutes) => formatInstant(START + minutes * 60_000));

@@ -1,6 +1,6 @@
 import { isDigest, type Digest } from '../../core/model/digest.ts';
 import { documentKey, type DocumentOf } from '../../core/model/documents.ts';
-import { isPairName, splitPair } from '../../core/model/names.ts';
+import { isPairName, isSegment, splitPair } from '../../core/model/names.ts';
 import { findDocument, type DesiredState } from '../../core/desired/desired-state.ts';
 import { inForceOf, type LogState } from '../../core/evidence/log-state.ts';
 import type { ResolveRegistry } from '../../reconciler/pass.ts';
@@ -25,6 +25,7 @@ Exit codes: 0 written, 2 error.`,
   options: {
     component: { type: 'string', multiple: true, value: 'NAME=TAG', description: 'Tag, @digest, or tag@digest of a component' },
     tag: { type: 'string', value: 'TAG', description: 'Tag of every component that is not named' },
+    channel: { type: 'string', value: 'NAME', description: 'Channel that environments may follow by themselves (spec.channel)' },
     commit: { type: 'string', value: 'ID', description: 'Commit that it was built from (spec.source.commit)' },
     ...EVIDENCE_OPTIONS, ...LAYOUT_OPTION, ...OUTPUT_OPTION,
   },
@@ -38,6 +39,8 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   const [verb, name = '', ...rest] = context.positionals;
   if (verb !== 'create' || !isPairName(name) || rest.length > 0) throw usageError('Name a release: stella release create shop/1.5.0 --tag 1.5.0.', command);
   const given = componentsGiven(context);
+  const channel = textOption(context.values, 'channel');
+  if (channel !== undefined && !isSegment(channel)) throw usageError(`--channel ${channel} is no name of a channel, such as stable.`, command);
   const clone = await parts();
   const repository = await clone.openRepository(context);
   try {
@@ -51,10 +54,10 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
     const registry = clone.registryOf(context, repository);
     const components = await context.terminal.during('Resolving tags', resolveAll(context, policy, name, given, registry));
     const file = `releases/${name}.yaml`;
-    await clone.writeText(`${repository.folder}/${file}`, releaseText(name, components, textOption(context.values, 'commit')));
+    await clone.writeText(`${repository.folder}/${file}`, releaseText(name, components, { commit: textOption(context.values, 'commit'), channel }));
     await context.terminal.result({ release: name, file, components }, () => {
       const rows = components.map((c) => [`  ${c.name}`, c.tag ?? '', c.digest]);
-      return `${file}\n${columns(rows)}\nCommit it, then: stella promote ${name} --to <environment>`;
+      return `${file}\n${columns(rows)}\nCommit it, then: stella promote ${name} --to <environment>${channel === undefined ? '' : `\nEnvironments that follow channel ${channel} ask for it by themselves once it is merged.`}`;
     });
     return 0;
   } finally {
@@ -135,8 +138,8 @@ async function resolveOne(policy: Policy, name: string, tag: string, registry: R
   return answer.digest;
 }
 
-function releaseText(name: string, components: readonly Resolved[], commit: string | undefined): string {
+function releaseText(name: string, components: readonly Resolved[], { commit, channel }: { readonly commit: string | undefined; readonly channel: string | undefined }): string {
   const lines = components.flatMap((c) => [`    ${c.name}:`, ...(c.tag === null ? [] : [`      tag: ${JSON.stringify(c.tag)}`]), `      digest: ${c.digest}`]);
   const source = commit === undefined ? '' : `  source:\n    commit: ${JSON.stringify(commit)}\n`;
-  return `apiVersion: stella/v1alpha1\nkind: Release\nmetadata:\n  name: ${name}\nspec:\n  components:\n${lines.join('\n')}\n${source}`;
+  return `apiVersion: stella/v1alpha1\nkind: Release\nmetadata:\n  name: ${name}\nspec:\n${channel === undefined ? '' : `  channel: ${JSON.stringify(channel)}\n`}  components:\n${lines.join('\n')}\n${source}`;
 }

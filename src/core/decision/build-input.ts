@@ -1,16 +1,18 @@
 import { parseCanonicalJson } from '../model/canonical-json.ts';
 import { digestOf, type Digest, type Preimage } from '../model/digest.ts';
-import { documentDigest, type AnyDocument, type DocumentOf } from '../model/documents.ts';
+import { documentDigest, requestDigest, type AnyDocument, type DocumentOf } from '../model/documents.ts';
 import { parseInstant } from '../model/instant.ts';
 import { compareText } from '../model/names.ts';
 import { preimageDigest, type Clause, type Operation, type Plan, type PromotionPreimage } from '../model/preimages.ts';
 import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Held, type LogState, type ObservedApproval } from '../evidence/log-state.ts';
 import type { LogSources } from '../evidence/fold.ts';
+import type { Derived } from '../evidence/records.ts';
 import { signersOf, verifyDocumentsTogether } from '../trust/embedded-signers.ts';
 import { findRequesters, type Requesters, type TouchingCommit } from '../trust/requesters.ts';
 import { keyRingIn, type KeyRing } from '../trust/key-ring.ts';
 import { clausesFor, type RuleMode } from './clauses.ts';
 import { freezeFacts } from './freeze-facts.ts';
+import { expressionFacts, gateFacts } from './gate-facts.ts';
 import { breakGlassFacts, modesOf } from './mode.ts';
 import { judgeApprovals, type ApprovalCandidate } from './judge-approvals.ts';
 import type { DecisionInput, SourceFact, StateFacts } from './types.ts';
@@ -20,6 +22,8 @@ export type DecisionMaterial = {
   readonly environment: string;
   readonly application: string;
   readonly promotion: DocumentOf<'Promotion'>;
+  /** null where somebody wrote the Promotion. */
+  readonly derived: Derived | null;
   readonly ended: DecisionInput['ended'];
   readonly plan: Plan | null;
   readonly problems: DecisionInput['problems'];
@@ -58,22 +62,27 @@ export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: s
     candidates, promotionDigest, ring, environment: m.environment, application: m.application, clauses, freezes, requesters: requesters.people, asOf,
     principals: new Map(allInForce(state, 'Principal').map((p) => [p.metadata.name, p.spec])),
   });
-  const input: DecisionInput = {
+  const asked: Omit<DecisionInput, 'about'> = {
     type: 'stella/decision-input/v1', rules: 1, logId: state.logId, tenant: state.tenant, environment: m.environment, application: m.application, operation,
-    release, attempt: m.promotion.spec.attempt ?? 1, promotion: documentDigest(m.promotion),
+    release, attempt: m.promotion.spec.attempt ?? 1, promotion: requestDigest(m.promotion), derived: m.derived === null ? null : { from: m.derived.from, name: m.derived.name },
     ended: m.ended, lock, plan, runs, promotionDigest, problems: m.problems, state: base.facts,
     mode: mode.type, breakGlass: breakGlassFacts(state, m.environment, m.promotion.spec.breakGlass), debts: debtsOf(app, promotionDigest), clauses,
     approvers: judged.approvers, requesters: { people: requesters.people, unknown: requesters.unknown }, approvals: judged.approvals, rejected: judged.rejected,
-    freezes: judged.freezes, sources: operation === 'remove' ? [] : sourcesOf(state, m, lock),
+    freezes: judged.freezes, sources: operation === 'remove' ? [] : sourcesOf(state, m, lock), gates: gateFacts(state, m, { keepsPlace: base.own }), hold: m.promotion.spec.hold ?? null,
     allowSeconds: environment?.spec.allowSeconds ?? 3600, fallBackSeconds: environment?.spec.fallBackSeconds ?? DEFAULT_FALL_BACK_SECONDS, asOf,
   };
+  const input: DecisionInput = { ...asked, about: expressionFacts(asked, { plan: m.plan, lock: entry?.lock ?? null, app }) };
   return { input, relevant: relevantDigest(input), requesters, candidates: [...app.approvals].sort(compareText), preimage: base.preimage };
 }
 
-/** The input without `asOf`: an unchanged relevant digest writes nothing (EVIDENCE "When a decision is written"). */
+/**
+ * The input without `asOf`, and without whose runs keep a gate from opening: an unchanged relevant digest writes nothing (EVIDENCE "When a decision is
+ * written"), and that one run ends while another begins is no news to who waits.
+ */
 export function relevantDigest(input: DecisionInput): Digest {
   const { asOf: _, type: __, ...relevant } = input;
-  return digestOf({ type: 'stella/relevant/v1', ...relevant } as unknown as Preimage);
+  const gates = input.gates.map((gate) => (gate.type === 'concurrency' ? { ...gate, busy: [] } : gate));
+  return digestOf({ type: 'stella/relevant/v1', ...relevant, gates } as unknown as Preimage);
 }
 
 /** How long a run may fall back by itself where the environment does not say: one day. */

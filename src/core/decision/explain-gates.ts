@@ -1,4 +1,4 @@
-import type { DecisionInput, GateResult } from './types.ts';
+import type { DecisionInput, GateResult, ReasonCode } from './types.ts';
 
 /** What is told of one finding: a sentence, what helps, and who can do it. */
 export type Advice = { readonly text: string; readonly remedy?: string; readonly command?: string; readonly who?: readonly string[] };
@@ -19,10 +19,10 @@ export function adviseOn(gate: GateResult, input: DecisionInput): Advice {
     case 'ApprovalsMissing':
       return input.operation === 'extend' ? promotionNeeded(gate, place) : { ...missingApprovals(gate), command: `stella approve ${place}` };
     case 'ApprovalsRejected':
-      return { text: `Rejected by ${listed(names(gate, 'rejectedBy'))}.`, remedy: 'A rejection stands for this exact change: change the promotion and ask again.' };
+      return { text: `Rejected by ${listed(names(gate, 'rejectedBy'))}.`, remedy: input.derived === null ? 'A rejection stands for this exact change: change the promotion and ask again.' : 'A rejection stands for this exact change: a newer release is asked for by itself.' };
     case 'RequesterUnknown':
       if (input.operation === 'extend') return promotionNeeded(gate, place);
-      return { ...unknownRequester(gate), command: `stella promote --adopt ${place}` };
+      return { ...unknownRequester(gate), command: input.derived === null ? `stella promote --adopt ${place}` : promoteHere(input) };
     case 'Frozen':
       return { text: `Freeze ${gate.subject} holds here.`, ...wayOut(gate, place) };
     case 'ReleaseSuspended':
@@ -45,20 +45,68 @@ export function adviseOn(gate: GateResult, input: DecisionInput): Advice {
     case 'RunOpen':
       return { text: `A run of another promotion is open here (${word(gate, 'open')}).`, remedy: 'This one is judged again when that run ends.' };
     case 'Closed':
-      return { text: `A run of this promotion ended without success at attempt ${number(gate, 'attempt')}.`, remedy: `Raise spec.attempt in the Promotion ${place} to try again.` };
+      return { text: `A run of this promotion ended without success at attempt ${number(gate, 'attempt')}.`, ...(input.derived === null ? { remedy: `Raise spec.attempt in the Promotion ${place} to try again.` } : { remedy: 'It is not tried again by itself. A newer release is, or somebody asks for it.', command: promoteHere(input) }) };
     case 'Superseded':
       return { text: 'The promotion was replaced by another before it ran; its approvals fell with it.' };
     case 'Withdrawn':
-      return { text: 'The promotion was deleted before it ran; what runs keeps running.' };
+      return { text: input.derived === null ? 'The promotion was deleted before it ran; what runs keeps running.' : 'What the promotion followed from was gone before it ran; what runs keeps running.' };
     case 'LockMissing':
       return { text: withProblems(gate, 'It is not settled which digests would run'), remedy: 'See that the Release exists and that its registry answers.' };
     case 'PlanInvalid':
       return { text: withProblems(gate, 'There is no valid plan'), remedy: 'Correct the documents that are named, or add a target that matches the placement.' };
     case 'NothingToRemove':
       return { text: withProblems(gate, 'Nothing of it runs here, so there is nothing to remove'), remedy: `Delete the Promotion ${place}.` };
+    case 'OutsideWindow':
+    case 'DependencyMissing':
+    case 'TooManyRuns':
+    case 'Held':
+    case 'ExpressionFalse':
+    case 'ExpressionFailed':
+    case 'GateMissing':
+      return conditionAdvice(gate, gate.code, input);
     case 'InputInvalid':
       return { text: `The time of judgement, "${word(gate, 'asOf')}", is not a time in UTC.`, remedy: 'Check the clock of the machine that decides.' };
   }
+}
+
+/** Conditions of a name of their own: what they ask, and who changes that. */
+function conditionAdvice(gate: GateResult, code: ConditionCode, input: DecisionInput): Advice {
+  const { subject } = gate;
+  const changed = `Gate ${subject} is protected: changing it takes a quorum.`;
+  switch (code) {
+    case 'OutsideWindow':
+      return { text: `Gate ${subject} is closed now.`, remedy: gate.opensAt === null ? `It does not open again. ${changed}` : `It opens at ${gate.opensAt}.` };
+    case 'DependencyMissing':
+      return { text: `Gate ${subject} waits for what does not run in a clean state: ${names(gate, 'missing').join('; ')}.`, remedy: 'Promote that first. This one is judged again when it runs.', ...promoteFirst(gate) };
+    case 'TooManyRuns':
+      return { text: `Gate ${subject} lets ${number(gate, 'most')} of these runs be open at once${names(gate, 'busy').length === 0 ? '' : `; open are ${names(gate, 'busy').join(', ')}`}.`, remedy: 'Who has waited longest comes next when one of them ends.' };
+    case 'Held':
+      if (subject === '') return { text: `The Promotion itself is on hold: ${word(gate, 'reason')}`, remedy: `It goes on once a commit takes spec.hold out of the Promotion ${placeOf(input)}. Approvals that were given meanwhile stay valid.` };
+      return { text: `Gate ${subject} is a hold: ${word(gate, 'reason')}`, remedy: `It ends when a quorum takes the hold away. ${changed}`, command: 'stella trust show' };
+    case 'ExpressionFalse':
+      return { text: `The condition of gate ${subject} does not hold${conditionOf(input, subject)}.`, remedy: `Change what it asks about. ${changed}` };
+    case 'ExpressionFailed':
+      return { text: `The condition of gate ${subject} cannot be evaluated${conditionOf(input, subject)}: ${FAULTS[word(gate, 'fault')] ?? 'its input is not there'}.`, remedy: `An error is never a yes. ${changed}`, command: 'stella lint' };
+    case 'GateMissing':
+      return { text: `Gate ${subject} is named here, but no such Gate is in force.`, remedy: 'Add the Gate, or take its name out of environment or application: either takes a quorum.', command: 'stella lint' };
+  }
+}
+
+type ConditionCode = Extract<ReasonCode, 'OutsideWindow' | 'DependencyMissing' | 'TooManyRuns' | 'Held' | 'ExpressionFalse' | 'ExpressionFailed' | 'GateMissing'>;
+
+const FAULTS: { readonly [fault: string]: string } = {
+  Invalid: 'it is no condition of a kind that is supported', TooCostly: 'it would take too many steps, or look through texts that are too long', Failed: 'it asks for something that is not there',
+};
+
+/** The promotion that would help, where there is one of them. */
+function promoteFirst(gate: GateResult): Pick<Advice, 'command'> {
+  const [first, ...more] = names(gate, 'missing');
+  return first === undefined || more.length > 0 ? {} : { command: `stella explain ${first.split(' ')[0] ?? ''}` };
+}
+
+function conditionOf({ gates }: DecisionInput, name: string): string {
+  const fact = gates.find((gate) => gate.name === name);
+  return fact?.type === 'expression' ? ` (${fact.expression.length > 200 ? `${fact.expression.slice(0, 200)} …` : fact.expression})` : '';
 }
 
 function breakGlassAdvice(gate: GateResult, code: 'BreakGlassNotAllowed' | 'BreakGlassExpired' | 'Skipped' | 'ReviewMissing', place: string): Advice {
@@ -68,7 +116,7 @@ function breakGlassAdvice(gate: GateResult, code: 'BreakGlassNotAllowed' | 'Brea
     case 'BreakGlassExpired':
       return { text: `The broken glass expired at ${word(gate, 'expires')}.`, remedy: `Write a later time into the Promotion ${place} and ask again.` };
     case 'Skipped':
-      return { text: `Skipped, because the glass was broken: ${gate.subject}.` };
+      return { text: `Skipped, because the glass was broken: ${gate.gate === 'source' ? '' : 'gate '}${gate.subject}.` };
     case 'ReviewMissing':
       return { text: `Broken glass waits for a review (${gate.subject}); until then only the way back is open.`, remedy: 'Somebody who neither asked for it nor approved it reviews it.', command: `stella approve --review ${place}` };
   }
@@ -96,6 +144,17 @@ function passedText(gate: GateResult): string {
       return gate.subject === '' ? 'No freeze is in force here.' : `Freeze ${gate.subject} does not hold now${word(gate, 'begins') === '' ? '' : `; it begins ${word(gate, 'begins')}`}.`;
     case 'source':
       return `${gate.subject} has run this release for ${spanText(number(gate, 'soakSeconds'))} or longer.`;
+    case 'window':
+      return `Gate ${gate.subject} is open${word(gate, 'closes') === '' ? '' : ` until ${word(gate, 'closes')}`}.`;
+    case 'dependency':
+      return `Gate ${gate.subject}: ${names(gate, 'runs').join(', ')} ${names(gate, 'runs').length === 1 ? 'runs' : 'run'}.`;
+    case 'concurrency':
+      return `Gate ${gate.subject} has a place free: ${names(gate, 'busy').length} of ${number(gate, 'most')} runs are open besides.`;
+    case 'expression':
+      return `The condition of gate ${gate.subject} holds.`;
+    case 'hold':
+    case 'gate':
+      return `Gate ${gate.subject} holds nothing.`;
   }
 }
 
@@ -109,12 +168,19 @@ function notRequiredText(gate: GateResult): string {
       return 'A removal needs no release.';
     case 'source':
       return gate.subject === '' ? 'It need not run anywhere else first.' : 'Another source has run this release for long enough.';
+    case 'dependency':
+      return `Gate ${gate.subject} asks nothing of it.`;
     case 'promotion':
     case 'break-glass':
     case 'review':
     case 'plan':
     case 'run':
     case 'freeze':
+    case 'window':
+    case 'concurrency':
+    case 'hold':
+    case 'expression':
+    case 'gate':
       return 'Not required.';
   }
 }
@@ -158,6 +224,11 @@ function wayOut(gate: GateResult, place: string): Partial<Advice> {
   const roles = names(gate, 'roles');
   const who = `${people(count)}${roles.length > 0 ? ` (${roles.join(', ')})` : ''}`;
   return { remedy: `${who} may let this promotion through.${gate.opensAt === null ? '' : ` It ends by its calendar at ${gate.opensAt}.`} ${lifted}`, command: `stella approve ${place} --except ${gate.subject}` };
+}
+
+/** For what was asked for by itself: somebody asks for it instead. */
+function promoteHere(input: DecisionInput): string {
+  return `stella promote ${input.application}/${input.release ?? ''} --to ${input.environment}`;
 }
 
 function promoteTo(environment: string, input: DecisionInput): string {

@@ -1,4 +1,5 @@
 import { plain } from '../model/plain-text.ts';
+import { derivedFrom } from './explain-automatic.ts';
 import { adviseOn, placeOf, type Advice } from './explain-gates.ts';
 import type { Decision, DecisionInput, GateName, GateResult, ReasonCode, RejectCode, RejectedApproval } from './types.ts';
 
@@ -68,6 +69,7 @@ export function lineOf(line: Partial<ExplainLine> & Pick<ExplainLine, 'about'>, 
 
 function headline(decision: Decision, input: DecisionInput): Advice {
   const what = input.operation === 'remove' ? 'removal' : `${input.release ?? 'promotion'}${input.operation === 'extend' ? ' on targets that came later' : ''}`;
+  const origin = input.derived === null ? '' : ` (${derivedFrom(input.derived)})`;
   const blocked = decision.gates.filter(({ outcome }) => outcome !== 'passed').length;
   const why = blocked === 1 ? 'one gate holds it' : `${blocked} gates hold it`;
   const verdict = {
@@ -75,7 +77,7 @@ function headline(decision: Decision, input: DecisionInput): Advice {
     pending: `waiting, ${why}`,
     refuse: `refused, ${why}`,
   } as const;
-  return { text: `${placeOf(input)} ${what}: ${verdict[decision.outcome]} (judged as of ${input.asOf})` };
+  return { text: `${placeOf(input)} ${what}${origin}: ${verdict[decision.outcome]} (judged as of ${input.asOf})` };
 }
 
 function nextLines(decision: Decision): readonly ExplainLine[] {

@@ -1,12 +1,14 @@
 import type { Digest } from '../model/digest.ts';
 import type { BreakGlass, CalendarWindow, RoleCount, Skippable, WeeklyWindow } from '../model/documents.ts';
+import type { ExpressionFacts } from '../model/expression.ts';
 import type { Clause, Operation } from '../model/preimages.ts';
 import type { RuleMode } from './clauses.ts';
 
 /** A reason code is stable; its text is rendered by `explain`, never stored. */
 export type ReasonCode =
   | 'Ok' | 'NotRequired' | 'ApprovalsMissing' | 'ApprovalsRejected' | 'RequesterUnknown' | 'Frozen' | 'ReleaseSuspended' | 'AgentSuspended' | 'Excepted' | 'SourceMissing' | 'SourceNotDeployed' | 'Soaking'
-  | 'BreakGlassNotAllowed' | 'BreakGlassExpired' | 'Skipped' | 'ReviewMissing' | 'RunOpen' | 'Closed' | 'Superseded' | 'Withdrawn' | 'LockMissing' | 'PlanInvalid' | 'NothingToRemove' | 'InputInvalid';
+  | 'BreakGlassNotAllowed' | 'BreakGlassExpired' | 'Skipped' | 'ReviewMissing' | 'RunOpen' | 'Closed' | 'Superseded' | 'Withdrawn' | 'LockMissing' | 'PlanInvalid' | 'NothingToRemove' | 'InputInvalid'
+  | 'OutsideWindow' | 'DependencyMissing' | 'TooManyRuns' | 'Held' | 'ExpressionFalse' | 'ExpressionFailed' | 'GateMissing';
 
 /** Why an approval by a known principal does not count (T31). */
 export type RejectCode =
@@ -40,6 +42,29 @@ export type FreezeFact = {
   /** Documents of approvals that say that it may run in spite of it, sorted. */
   readonly excepts: readonly Digest[];
 };
+
+/** An application that must run before. */
+export type DependencyFact = {
+  readonly environment: string;
+  readonly application: string;
+  /** Exactly this version, or this one or a newer one; null: whichever. */
+  readonly release: string | null;
+  readonly atLeast: string | null;
+  /** What runs there in a clean state; null for nothing. */
+  readonly runs: string | null;
+};
+
+/** A Gate that environment or application names, as it is in force. */
+export type GateFact = { readonly name: string } & (
+  | { readonly type: 'window'; /** When it may run. */ readonly calendar: NonNullable<FreezeFact['calendar']> }
+  | { readonly type: 'dependency'; /** Sorted. */ readonly on: readonly DependencyFact[] }
+  /** `full`: as many runs are open as may be. A run that is open keeps its place, so for its own promotion it is false. */
+  | { readonly type: 'concurrency'; readonly most: number; readonly full: boolean; /** Whose runs, as `<environment>/<application>`, sorted; for the reader, and no news when it changes. */ readonly busy: readonly string[] }
+  | { readonly type: 'hold'; readonly reason: string }
+  | { readonly type: 'expression'; readonly expression: string }
+  /** Named, but not in force (T12). */
+  | { readonly type: 'missing' }
+);
 
 export type SourceFact = {
   readonly environment: string;
@@ -76,6 +101,8 @@ export type DecisionInput = {
   readonly attempt: number;
   /** Digest of the Promotion document; what an ended promotion was. */
   readonly promotion: Digest;
+  /** What it was derived from; null where somebody wrote it. */
+  readonly derived: { readonly from: 'environment' | 'channel'; readonly name: string } | null;
   /** Set when the document was replaced or deleted before its run. */
   readonly ended: 'Superseded' | 'Withdrawn' | null;
   readonly lock: Digest | null;
@@ -99,15 +126,21 @@ export type DecisionInput = {
   readonly rejected: readonly RejectedApproval[];
   readonly freezes: readonly FreezeFact[];
   readonly sources: readonly SourceFact[];
+  /** Gates that environment and application in force name, sorted by name. */
+  readonly gates: readonly GateFact[];
+  /** Why the Promotion itself says that it waits; null where it does not. */
+  readonly hold: string | null;
+  /** What expressions may ask about; null where no gate is an expression. */
+  readonly about: ExpressionFacts | null;
   readonly allowSeconds: number;
   readonly fallBackSeconds: number;
   readonly asOf: string;
 };
 
-export type GateName = 'lock' | 'plan' | 'run' | 'approvals' | 'separation' | 'freeze' | 'source' | 'promotion' | 'break-glass' | 'review';
+export type GateName = 'lock' | 'plan' | 'run' | 'approvals' | 'separation' | 'freeze' | 'source' | 'promotion' | 'break-glass' | 'review' | 'window' | 'dependency' | 'concurrency' | 'hold' | 'expression' | 'gate';
 export type GateResult = {
   readonly gate: GateName;
-  /** Which of several: a clause (`environment/prod`), a freeze, a source. */
+  /** Which of several: a clause (`environment/prod`), a freeze, a source, a Gate. */
   readonly subject: string;
   readonly outcome: 'passed' | 'pending' | 'refused';
   readonly code: ReasonCode;

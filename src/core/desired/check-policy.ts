@@ -1,5 +1,7 @@
+import { checkAutomatic } from './check-automatic.ts';
 import { checkClaims } from './check-claims.ts';
 import { checkFreezes } from './check-freezes.ts';
+import { checkGates } from './check-gates.ts';
 import { checkCycles } from './check-cycles.ts';
 import { checkKeys, type KeyIdentities } from './check-keys.ts';
 import { checkQuorums, type CanFillRoles } from './check-quorums.ts';
@@ -25,6 +27,8 @@ export function checkPolicy(documents: DocumentLookup, tools: PolicyTools): read
     ...checkQuorums(documents, tools.canFillRoles),
     ...checkClaims(documents),
     ...checkFreezes(documents),
+    ...checkGates(documents),
     ...checkRollbacks(documents),
+    ...checkAutomatic(documents),
   ].sort(compareDiagnostics);
 }

@@ -9,13 +9,16 @@ import { applyProtectedChange } from '../trust/apply-change.ts';
 import { applyReview } from '../trust/review.ts';
 import { applyAnchor } from '../trust/rewrite.ts';
 import { appStateOf, approvalKey, stateKey, type AppState, type Debt, type Held, type LastOutcome, type LogState, type OpenRun, type Place } from './log-state.ts';
+import { isDerivedFrom } from '../decision/automatic.ts';
+import { lockFitsSpec, withLock } from './add-lock.ts';
 import { failuresOf } from './failures.ts';
+import { leftAfter } from './left-releases.ts';
 import { extendedStanding, isFounded, placesOf, standingOf } from './standing.ts';
 import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, PromotionDecisionPredicate, ProtectedChangePredicate, RecordHeader, ReleaseLockPredicate } from './records.ts';
 
 export type FoldCode =
   | 'SeqGap' | 'PrevMismatch' | 'OtherLog' | 'InForceMismatch' | 'TimeWentBack' | 'GenesisOrder' | 'GenesisMismatch' | 'ArtifactMissing' | 'ChangeNotEntitled' | 'StopNotEntitled' | 'LiftedByAffected' | 'RootRefused'
-  | 'LockMismatch' | 'LockRewritten' | 'GenerationSkipped' | 'OutcomeWithoutRun' | 'ExtensionUnfounded' | 'RewriteNotAccepted' | 'ReviewNotMet' | 'ApprovalUnobserved' | 'RulesUnknown' | 'Malformed';
+  | 'LockMismatch' | 'LockRewritten' | 'GenerationSkipped' | 'OutcomeWithoutRun' | 'ExtensionUnfounded' | 'DerivationUnfounded' | 'RewriteNotAccepted' | 'ReviewNotMet' | 'ApprovalUnobserved' | 'RulesUnknown' | 'Malformed';
 export type FoldResult = { readonly ok: true; readonly state: LogState } | { readonly ok: false; readonly code: FoldCode; readonly message: string };
 
 /** Bytes of an artifact by its digest; undefined when it is not there. */
@@ -97,7 +100,7 @@ function observedFault(state: LogState, p: ProtectedChangePredicate): FoldResult
 function applyObservation(state: LogState, header: RecordHeader, seen: Observation, artifact: ArtifactLookup): FoldResult {
   const observedAt = header.asOf;
   if (seen.type === 'tip') {
-    return { ok: true, state: { ...state, genesisTip: state.genesisTip ?? seen.commit, tip: { ref: seen.ref, commit: seen.commit, observedAt, seq: header.seq } } };
+    return { ok: true, state: { ...state, genesisTip: state.genesisTip ?? seen.commit, tip: { ref: seen.ref, commit: seen.commit, observedAt, seq: header.seq, before: state.tip?.commit ?? null } } };
   }
   if (seen.type === 'tag') {
     return { ok: true, state: { ...state, tags: state.tags.set(`${seen.repository}:${seen.tag}`, { digest: seen.digest, observedAt }) } };
@@ -125,7 +128,10 @@ function push(map: BucketMap<readonly Digest[]>, key: string, value: Digest): Bu
 }
 
 function withApp(state: LogState, app: AppState): LogState {
-  return { ...state, states: state.states.set(stateKey(app.environment, app.application), app) };
+  const { environment, application } = app;
+  const key = stateKey(environment, application);
+  const openRuns = app.openRun === null ? state.openRuns.delete(key) : state.openRuns.set(key, { environment, application });
+  return { ...state, states: state.states.set(key, app), openRuns };
 }
 
 function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicate): FoldResult {
@@ -135,13 +141,18 @@ function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicat
   if (preimageDigest(p.lock) !== p.lockDigest || p.lock.logId !== state.logId || p.lock.application !== p.application || p.lock.release !== p.release) {
     return refuse('LockMismatch', `the lock of ${key} does not have the digest that its record names`);
   }
-  const entry = { lock: p.lock, digest: p.lockDigest, releaseSpec: p.releaseSpec, seq: header.seq, tip: header.commit as CommitId, lockedAt: header.asOf };
-  return { ok: true, state: { ...state, locks: state.locks.set(key, entry) } };
+  // A channel decides what is promoted by itself, so it is taken from what the release says, and not from anybody's word about it.
+  if (!lockFitsSpec(p.lock, p.spec, p.releaseSpec)) return refuse('LockMismatch', `the lock of ${key} does not hold what its release says`);
+  const entry = {
+    lock: p.lock, digest: p.lockDigest, releaseSpec: p.releaseSpec, seq: header.seq, tip: header.commit as CommitId, before: state.tip?.before ?? null, lockedAt: header.asOf, channel: p.spec.channel ?? null,
+  };
+  return { ok: true, state: withLock(state, key, entry) };
 }
 
 function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDecisionPredicate, artifact: ArtifactLookup): FoldResult {
   const app = appStateOf(state, p.environment, p.application);
   if (p.operation === 'extend' && !isFounded(app, p)) return refuse('ExtensionUnfounded', `decision ${record.header.seq} extends something else than what runs`);
+  if (!isDerivedFrom(state, p)) return refuse('DerivationUnfounded', `decision ${record.header.seq} is called automatic, but the log before it derives another promotion of ${p.environment}/${p.application}, or none`);
   for (const approval of p.sources.approvals) {
     if (!state.approvals.has(approval)) return refuse('ApprovalUnobserved', `a decision uses approval ${approval}, which no earlier record observed`);
   }
@@ -194,7 +205,7 @@ function spentBy(p: PromotionDecisionPredicate, last: AppState['lastDecision']):
 
 function lastDecisionOf(record: EvidenceRecord, p: PromotionDecisionPredicate): AppState['lastDecision'] {
   return {
-    seq: record.header.seq, digest: record.digest, promotion: p.sources.promotionDocument, promotionArtifact: p.sources.promotion, plan: p.sources.plan, ended: p.sources.ended !== null || p.decision.reasons.includes('Closed'), release: p.release, operation: p.operation, relevant: p.relevant,
+    seq: record.header.seq, digest: record.digest, promotion: p.sources.promotionDocument, promotionArtifact: p.sources.promotion, derived: p.sources.derived, plan: p.sources.plan, ended: p.sources.ended !== null || p.decision.reasons.includes('Closed'), release: p.release, operation: p.operation, relevant: p.relevant,
     outcome: p.decision.outcome, input: p.input, held: p.decision.gates.filter(({ outcome }) => outcome !== 'passed'), intents: p.sources.intents, notAfter: p.decision.notAfter, nextChangeAt: p.decision.nextChangeAt, requestedAt: p.requestedAt, decidedAt: p.decidedAt,
   };
 }
@@ -232,14 +243,14 @@ function applyOutcome(state: LogState, header: RecordHeader, p: DeploymentOutcom
   }
   const kept = app.approvals.filter((approval) => (state.approvals.get(approval)?.seq ?? 0) > run.openedSeq);
   const ended = { ...app, openRun: null, approvals: kept, spentIntents: union(app.spentIntents, run.intents), lastOutcome };
-  return { ok: true, state: withApp(state, p.result === 'Succeeded' ? { ...succeeded(ended, run, header), standing: standingOf(run, p) } : failed(ended, run, p, header)) };
+  return { ok: true, state: withApp(state, p.result === 'Succeeded' ? { ...succeeded(state.locks, ended, run, header), standing: standingOf(run, p) } : { ...failed(ended, run, p, header), left: leftAfter(state.locks, app, run, p.result) }) };
 }
 
 /** Succeeded sets lock and plan and `clean` (TRUST "State"). */
-function succeeded(app: AppState, run: OpenRun, header: RecordHeader): AppState {
+function succeeded(locks: LogState['locks'], app: AppState, run: OpenRun, header: RecordHeader): AppState {
   const removed = run.operation === 'remove';
   return {
-    ...app, previous: previousAfter(app, run, header), clean: true, closed: null, succeededAt: header.asOf, deployedBy: { allow: run.openedSeq, outcome: header.seq }, succeededTip: run.tip as CommitId, held: heldAfter(app.held, removed ? null : run.lock, header.asOf),
+    ...app, left: leftAfter(locks, app, run, 'Succeeded'), previous: previousAfter(app, run, header), clean: true, closed: null, succeededAt: header.asOf, deployedBy: { allow: run.openedSeq, outcome: header.seq }, succeededTip: run.tip as CommitId, held: heldAfter(app.held, removed ? null : run.lock, header.asOf),
     release: removed ? null : run.release, lock: removed ? null : run.lock, runs: removed ? null : run.runs, plan: removed ? null : run.plan,
   };
 }

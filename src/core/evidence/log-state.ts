@@ -5,7 +5,7 @@ import { documentKey, type AnyDocument, type DocumentOf, type Kind, type Rewrite
 import type { OpenPgpCertificate } from '../model/openpgp-key.ts';
 import { inForceDigest, type Lock, type Operation } from '../model/preimages.ts';
 import type { TargetFailure } from './failures.ts';
-import type { DecisionSources, DeploymentOutcomePredicate, Observation, ProtectedChangePredicate } from './records.ts';
+import type { DecisionSources, Derived, DeploymentOutcomePredicate, Observation, ProtectedChangePredicate } from './records.ts';
 import type { Decision, GateResult } from '../decision/types.ts';
 
 /**
@@ -26,7 +26,7 @@ export type LogState = {
   readonly certificates: BucketMap<OpenPgpCertificate>;
   readonly inForceDigests: { readonly root: Digest; readonly principals: Digest; readonly policy: Digest };
   readonly genesisTip: CommitId | null;
-  readonly tip: { readonly ref: string; readonly commit: CommitId; readonly observedAt: string; readonly seq: number } | null;
+  readonly tip: { readonly ref: string; readonly commit: CommitId; readonly observedAt: string; readonly seq: number; /** The tip before it. */ readonly before: CommitId | null } | null;
   /** Observed approvals by digest of their artifact: the document with the one signature that counted. */
   readonly approvals: BucketMap<ObservedApproval>;
   /** `<document>/<fingerprint>` of every observed approval: one is observed once, in whatever wrapping it comes again (T7). */
@@ -43,8 +43,12 @@ export type LogState = {
   readonly tags: BucketMap<{ readonly digest: Digest; readonly observedAt: string }>;
   /** By `<application>/<release>`. */
   readonly locks: BucketMap<LockEntry>;
+  /** Locked releases by `<application>/<channel>`, the newest first (`compareReleases`). */
+  readonly channels: BucketMap<readonly string[]>;
   /** By `<environment>/<application>`. */
   readonly states: BucketMap<AppState>;
+  /** Where a run is open, by the same key: asked for by every gate that counts runs. */
+  readonly openRuns: BucketMap<{ readonly environment: string; readonly application: string }>;
 };
 
 export type InForce = {
@@ -61,7 +65,7 @@ export type InForce = {
   readonly basis: ProtectedChangePredicate['basis'];
 };
 export type ObservedApproval = Extract<Observation, { type: 'approval' }> & { readonly observedAt: string; readonly seq: number };
-export type LockEntry = { readonly lock: Lock; readonly digest: Digest; readonly releaseSpec: Digest; readonly seq: number; /** Tip at which it was locked: who wrote what it ships is in its history. */ readonly tip: CommitId; readonly lockedAt: string };
+export type LockEntry = { readonly lock: Lock; readonly digest: Digest; readonly releaseSpec: Digest; readonly seq: number; /** Tip at which it was locked: who wrote what it ships is in its history. */ readonly tip: CommitId; /** Tip before that one; null: none is known. */ readonly before: CommitId | null; readonly lockedAt: string; readonly channel: string | null };
 
 /** What is deployed: the state that a promotion replaces. */
 export type Deployed = {
@@ -124,6 +128,8 @@ export type LastDecision = {
   /** Digest of the Promotion document, and of the artifact that holds it with its signatures. */
   readonly promotion: Digest;
   readonly promotionArtifact: Digest;
+  /** What the promotion was derived from; null where somebody wrote it. */
+  readonly derived: Derived | null;
   readonly plan: Digest | null;
   /** Superseded, withdrawn, or closed after its run: nothing more will be said of it. */
   readonly ended: boolean;
@@ -140,6 +146,8 @@ export type LastDecision = {
   readonly requestedAt: string;
   readonly decidedAt: string;
 };
+/** A release that failed here or was left for an older one. */
+export type LeftRelease = { readonly release: string; readonly lock: Digest };
 /** A span of time in which one lock ran. */
 export type Held = { readonly lock: Digest; readonly from: string; readonly until: string | null };
 /** A promotion that broke the glass. Whoever took part asked for it or approved it, and cannot review it. */
@@ -152,6 +160,8 @@ export type AppState = Deployed & {
   readonly standing: Standing | null;
   /** What ended without success, until the attempt rises (T22). */
   readonly closed: { readonly operation: Operation; readonly lock: Digest | null; readonly runs: Digest | null; readonly attempt: number } | null;
+  /** Releases newer than the one that runs, or at any age where nothing does, that failed here or were left by going back: automatic promotion leaves them alone. */
+  readonly left: readonly LeftRelease[];
   /** When the present lock last succeeded. */
   readonly succeededAt: string | null;
   /** Records of the allow and of the outcome that made the present state; for readers. Null before the first success. */
@@ -191,13 +201,13 @@ export function initialState(root: DocumentOf<'TrustRoot'>, logId: Digest): LogS
     counts: BucketMap.empty(), certificates: BucketMap.empty(),
     inForceDigests: { root: logId, principals: inForceDigest([]), policy: inForceDigest([]) },
     genesisTip: null, tip: null,
-    approvals: BucketMap.empty(), approvalKeys: BucketMap.empty(), changeApprovals: BucketMap.empty(), rewriteApprovals: BucketMap.empty(), reviewApprovals: BucketMap.empty(), lastRewrite: null, tags: BucketMap.empty(), locks: BucketMap.empty(), states: BucketMap.empty(),
+    approvals: BucketMap.empty(), approvalKeys: BucketMap.empty(), changeApprovals: BucketMap.empty(), rewriteApprovals: BucketMap.empty(), reviewApprovals: BucketMap.empty(), lastRewrite: null, tags: BucketMap.empty(), locks: BucketMap.empty(), channels: BucketMap.empty(), states: BucketMap.empty(), openRuns: BucketMap.empty(),
   };
 }
 
 export function emptyAppState(environment: string, application: string): AppState {
   return {
-    environment, application, generation: 0, release: null, lock: null, runs: null, plan: null, clean: true, openRun: null, standing: null, closed: null,
+    environment, application, generation: 0, release: null, lock: null, runs: null, plan: null, clean: true, openRun: null, standing: null, closed: null, left: [],
     succeededAt: null, deployedBy: null, held: [], previous: null, debts: [], succeededTip: null, spentIntents: [], approvals: [], lastDecision: null, lastOutcome: null,
   };
 }

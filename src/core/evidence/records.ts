@@ -1,7 +1,7 @@
 import type { CommitId } from '../model/commit-id.ts';
 import type { Digest } from '../model/digest.ts';
 import type { ApprovalAction, ApprovalType, BreakGlass, ProtectedChange, Rewrite } from '../model/documents.ts';
-import type { Lock, Operation } from '../model/preimages.ts';
+import type { Lock, Operation, ReleaseIdentity } from '../model/preimages.ts';
 import type { Decision, DecisionInput } from '../decision/types.ts';
 import type { StepOutcome } from '../workflow/commands.ts';
 
@@ -96,6 +96,8 @@ export type ReleaseLockPredicate = {
   readonly application: string;
   readonly release: string;
   readonly releaseSpec: Digest;
+  /** The release spec itself: what the Release says but for its mutable fields. Its channel is taken from here. */
+  readonly spec: ReleaseIdentity;
   readonly lock: Lock;
   readonly lockDigest: Digest;
   /** resolved: tags asked at the registry; adopted: from a valid approval given before the merge; declared: every component had a digest. */
@@ -105,11 +107,22 @@ export type ReleaseLockPredicate = {
   readonly approval: Digest | null;
 };
 
+/** What a promotion was derived from that nobody wrote: what runs in an environment, or what a channel holds. */
+export type Derived = {
+  readonly from: 'environment' | 'channel';
+  /** Of the environment or the channel. */
+  readonly name: string;
+  /** Releases that were passed over because their document at the tip is gone, differs from the lock, or calls them deprecated; in the order in which they were asked for. */
+  readonly unavailable: readonly string[];
+};
+
 /** Everything a decision used; each digest names an artifact. */
 export type DecisionSources = {
   /** Digest of the Promotion document, and of the document with its signatures as canonical JSON (an artifact). */
   readonly promotionDocument: Digest;
   readonly promotion: Digest;
+  /** null where somebody wrote the Promotion. */
+  readonly derived: Derived | null;
   /** Set when the document was replaced or deleted before its run. */
   readonly ended: DecisionInput['ended'];
   /** Why there is no lock or plan. */

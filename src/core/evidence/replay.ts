@@ -1,6 +1,6 @@
 import { canonicalText, parseCanonicalJson } from '../model/canonical-json.ts';
 import type { Digest } from '../model/digest.ts';
-import { documentDigest, type AnyDocument } from '../model/documents.ts';
+import { requestDigest, type AnyDocument } from '../model/documents.ts';
 import { preimageDigest, type Plan } from '../model/preimages.ts';
 import { decide } from '../decision/decide.ts';
 import { brokenGlass } from '../decision/mode.ts';
@@ -44,7 +44,7 @@ export function replayDecision(state: LogState, header: RecordHeader, p: Promoti
 /** The material of a recorded decision from its artifacts, or what is missing. */
 export function materialOf(p: Pick<PromotionDecisionPredicate, 'environment' | 'application' | 'sources'>, artifact: ArtifactLookup): DecisionMaterial | string {
   const promotion = readJson<AnyDocument>(p.sources.promotion, artifact);
-  if (promotion?.kind !== 'Promotion' || documentDigest(promotion) !== p.sources.promotionDocument) return `the promotion ${p.sources.promotionDocument} is not in the log`;
+  if (promotion?.kind !== 'Promotion' || requestDigest(promotion) !== p.sources.promotionDocument) return `the promotion ${p.sources.promotionDocument} is not in the log`;
   const plan = p.sources.plan === null ? null : readJson<Plan>(p.sources.plan, artifact);
   if (plan === undefined || (plan !== null && preimageDigest(plan) !== p.sources.plan)) return `the plan ${String(p.sources.plan)} is not in the log`;
   const commits: TouchingCommit[] = [];
@@ -53,7 +53,7 @@ export function materialOf(p: Pick<PromotionDecisionPredicate, 'environment' | '
     if (raw === undefined) return `commit ${commit} is not in the log`;
     commits.push({ commit, raw, touched });
   }
-  return { environment: p.environment, application: p.application, promotion, ended: p.sources.ended, plan, problems: p.sources.problems, commits };
+  return { environment: p.environment, application: p.application, promotion, derived: p.sources.derived, ended: p.sources.ended, plan, problems: p.sources.problems, commits };
 }
 
 function readJson<T>(digest: Digest, artifact: ArtifactLookup): T | undefined {

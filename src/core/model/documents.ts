@@ -7,7 +7,7 @@ export const API_VERSION = 'stella/v1alpha1';
 /** Every kind that has an effect today. Anything else is refused as unsupported (T12). */
 export const KINDS = [
   'TrustRoot', 'Principal', 'Application', 'Configuration', 'Component', 'Release', 'Environment', 'Promotion',
-  'Approval', 'Target', 'Agent', 'Workflow', 'Freeze', 'Integration',
+  'Approval', 'Target', 'Agent', 'Workflow', 'Gate', 'Freeze', 'Integration',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -113,6 +113,8 @@ export type ApplicationSpec = {
   readonly placement?: { readonly matchLabels: { readonly [label: string]: string } };
   readonly workflow?: string;
   readonly approvals?: ApprovalRule;
+  /** Gates besides those of the environment; none of those is taken away. */
+  readonly gates?: readonly string[];
 };
 export type ComponentSpec = { readonly repository: string; readonly registry: string };
 /** `host` for a registry, `layout` for the name of an OCI image layout folder that the machine's configuration maps to a path. */
@@ -126,6 +128,8 @@ export type IntegrationSpec = {
 export type ReleaseSpec = {
   readonly components: { readonly [component: string]: { readonly tag?: string; readonly digest?: Digest } };
   readonly source?: { readonly repository?: string; readonly commit?: string; readonly branch?: string; readonly build?: string };
+  /** Where automatic promotion looks for it. Part of its identity: a release does not change channels. */
+  readonly channel?: string;
   /** Mutable, not in any digest but the document's own: displayName, metadata, deprecated. */
   readonly displayName?: string;
   readonly metadata?: { readonly [key: string]: string };
@@ -135,6 +139,8 @@ export type EnvironmentSpec = {
   readonly order: number;
   readonly from?: readonly { readonly environment: string; readonly soakSeconds?: number }[];
   readonly approvals?: ApprovalRule;
+  /** Names of Gates that every promotion to here must pass. */
+  readonly gates?: readonly string[];
   readonly workflow?: string;
   /** How long an allow holds when nothing ends it earlier (T23). Default one hour. */
   readonly allowSeconds?: number;
@@ -144,11 +150,18 @@ export type EnvironmentSpec = {
   readonly breakGlass?: BreakGlassRule;
   /** How long after its allow a run may still fall back by itself (T28). Default one day. */
   readonly fallBackSeconds?: number;
+  /** Which release is wanted here where no Promotion says so. It goes through every gate like any other. */
+  readonly automatic?: AutomaticRule;
 };
+/** Exactly one of `from` (the release that runs clean in that environment, one of `spec.from`) and `channel` (the newest release of that channel). */
+export type AutomaticRule = { readonly from?: string; readonly channel?: string; /** Absent: all. */ readonly applications?: readonly string[] };
 /** Stands in the place of the environment's own rule; those of the root, of targets and of the application stay (T17). */
 export type RollbackRule = ApprovalRule & { /** How long after it was replaced, in seconds. */ readonly withinSeconds: number };
-/** `approvals`: the rules of environment and application; `source`: that it ran elsewhere before. Nothing else can be skipped. */
-export type Skippable = 'approvals' | 'source';
+/**
+ * `approvals`: the rules of environment and application; `source`: that it ran elsewhere before; the others: Gates of that type. A hold is somebody
+ * else's stop, so it can never be skipped (T27).
+ */
+export type Skippable = 'approvals' | 'source' | 'window' | 'dependency' | 'concurrency' | 'expression';
 export type BreakGlassRule = ApprovalRule & {
   readonly skip: readonly Skippable[];
   /** How far ahead `expires` of the promotion may lie, in seconds. */
@@ -164,6 +177,8 @@ export type PromotionSpec = {
   /** `absent` removes the application through the gates; then `release` is left out. */
   readonly state?: 'present' | 'absent';
   readonly breakGlass?: BreakGlass;
+  /** Why it waits until a commit takes this out. No part of the request: see {@link requestDigest}. */
+  readonly hold?: string;
 };
 export type ConfigurationSpec = {
   readonly variables?: { readonly [name: string]: string };
@@ -203,6 +218,25 @@ export type CalendarWindow = { readonly start: string; readonly end: string; rea
 export type WeeklyWindow = { readonly days: readonly Weekday[]; readonly from: string; readonly to: string; readonly timeZone: string };
 /** It holds in the windows, but not in the exceptions. */
 export type FreezeCalendar = { readonly windows?: readonly CalendarWindow[]; readonly weekly?: readonly WeeklyWindow[]; readonly exceptions?: readonly CalendarWindow[] };
+/** Another application that must run in a clean state. */
+export type Dependency = {
+  readonly application: string;
+  /** Absent: the environment that is promoted to. */
+  readonly environment?: string;
+  /** Exactly this version, or this one or a newer one; neither: whichever. */
+  readonly release?: string;
+  readonly atLeast?: string;
+};
+/** A condition of its own name, which environments and applications name (DESIGN §6). */
+export type GateSpec =
+  /** It may run in the windows, but not in the exceptions. */
+  | { readonly type: 'window'; readonly calendar: FreezeCalendar }
+  | { readonly type: 'dependency'; readonly on: readonly Dependency[] }
+  /** At most so many runs are open at once among these; absent lists mean: all. */
+  | { readonly type: 'concurrency'; readonly most: number; readonly environments?: readonly string[]; readonly applications?: readonly string[] }
+  | { readonly type: 'hold'; readonly reason: string }
+  /** In the Common Expression Language, over the variables of `expression.ts`. */
+  | { readonly type: 'expression'; readonly expression: string };
 /** Nothing new is allowed where it applies: with a calendar while that holds, else as long as the document is in force. Absent lists mean: everywhere. */
 export type FreezeSpec = {
   readonly environments?: readonly string[];
@@ -254,7 +288,7 @@ export type ApprovalSpec = {
 export type SpecOf = {
   TrustRoot: TrustRootSpec; Principal: PrincipalSpec; Application: ApplicationSpec; Configuration: ConfigurationSpec;
   Component: ComponentSpec; Release: ReleaseSpec; Environment: EnvironmentSpec; Promotion: PromotionSpec; Approval: ApprovalSpec;
-  Target: TargetSpec; Agent: AgentSpec; Workflow: WorkflowSpec; Freeze: FreezeSpec; Integration: IntegrationSpec;
+  Target: TargetSpec; Agent: AgentSpec; Workflow: WorkflowSpec; Gate: GateSpec; Freeze: FreezeSpec; Integration: IntegrationSpec;
 };
 export type DocumentOf<K extends Kind> = Doc<K, SpecOf[K]>;
 export type AnyDocument = { [K in Kind]: DocumentOf<K> }[Kind];
@@ -274,4 +308,15 @@ export function documentPreimage(document: AnyDocument): Uint8Array {
 /** Digest of a document (TRUST "Words"): no defaults filled in, top-level `signatures` left out. */
 export function documentDigest(document: AnyDocument): Digest {
   return digestOfBytes(documentPreimage(document));
+}
+
+/** A Promotion without what only says that it waits: taking a hold away asks for nothing new, and nobody signs it anew. */
+export function requestOf({ signatures: _, ...promotion }: DocumentOf<'Promotion'>): DocumentOf<'Promotion'> {
+  const { hold: _hold, ...spec } = promotion.spec;
+  return { ...promotion, spec };
+}
+
+/** Digest of what a Promotion asks for, whoever holds it back meanwhile. */
+export function requestDigest(promotion: DocumentOf<'Promotion'>): Digest {
+  return documentDigest(requestOf(promotion));
 }

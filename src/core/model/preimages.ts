@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from './canonical-json.ts';
 import { digestOf, type Digest, type Preimage } from './digest.ts';
 import { compareText } from './names.ts';
-import { type ApplicationSpec, type BreakGlass, type Deployment, type DocumentOf, type Kind, type ProtectedChange, type ReleaseSpec, type Rewrite, type StepSpec } from './documents.ts';
+import { requestOf, type ApplicationSpec, type BreakGlass, type Deployment, type DocumentOf, type Kind, type ProtectedChange, type ReleaseSpec, type Rewrite, type StepSpec } from './documents.ts';
 
 /**
  * Every preimage that is signed or digested (TRUST "Words"). Members are complete: what is not there is null, never left
@@ -63,8 +63,19 @@ export function lockOf(p: { logId: Digest; application: string; release: string;
 
 /** Digest of a Release without its mutable fields (displayName, metadata, deprecated). */
 export function releaseSpecDigest(release: DocumentOf<'Release'>): Digest {
-  const { displayName: _d, metadata: _m, deprecated: _x, ...identity } = release.spec;
-  return digestOf({ type: 'stella/release-spec/v1', name: release.metadata.name, spec: identity as unknown as JsonObject });
+  return specDigest(release.metadata.name, identityOf(release.spec));
+}
+
+/** What a Release says but for its mutable fields. */
+export type ReleaseIdentity = Omit<ReleaseSpec, 'displayName' | 'metadata' | 'deprecated'>;
+
+export function identityOf({ displayName: _d, metadata: _m, deprecated: _x, ...identity }: ReleaseSpec): ReleaseIdentity {
+  return identity;
+}
+
+/** @param name `<application>/<version>` */
+export function specDigest(name: string, spec: ReleaseIdentity): Digest {
+  return digestOf({ type: 'stella/release-spec/v1', name, spec: spec as unknown as JsonObject });
 }
 
 /** extend: a target put in force later gets what its environment already runs, under the approvals that stand behind it. */
@@ -126,10 +137,9 @@ export type PromotionPreimage = {
 export function intentDigest(p: { logId: Digest; promotion: DocumentOf<'Promotion'>; releaseSpec: Digest | null }): Digest {
   return digestOf(intentPreimage(p));
 }
-/** What a requester signs in namespace `stella-intent`. */
+/** What a requester signs in namespace `stella-intent`: the request, without a hold on it. */
 export function intentPreimage(p: { logId: Digest; promotion: DocumentOf<'Promotion'>; releaseSpec: Digest | null }): Preimage {
-  const { signatures: _, ...promotion } = p.promotion;
-  return { type: 'stella/intent/v1', logId: p.logId, promotion: promotion as unknown as JsonObject, releaseSpec: p.releaseSpec };
+  return { type: 'stella/intent/v1', logId: p.logId, promotion: requestOf(p.promotion) as unknown as JsonObject, releaseSpec: p.releaseSpec };
 }
 
 export function changeDigest(logId: Digest, changes: readonly ProtectedChange[]): Digest {

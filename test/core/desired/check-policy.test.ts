@@ -255,3 +255,25 @@ it('a person who is suspended is nobody who could meet a rule', () => {
   const codes = (edits: Parameters<typeof exampleWith>[0]): readonly string[] => check(exampleWith(edits)).map((d) => d.code);
   expect(codes(both)).toContain('RoleUnheld');
 });
+
+describe('automatic promotion', () => {
+  const automatic = (rule: string): readonly string[] => found({ 'environments/prod.yaml': ['  workflow: rolling', `  automatic: ${rule}\n  workflow: rolling`] });
+
+  it.each<readonly [string, string, readonly string[]]>([
+    ['from an environment that releases come from', '{from: staging}', []],
+    ['from a channel, for one application', '{channel: stable, applications: [shop]}', []],
+    ['from an environment that none comes from', '{from: dev}', ['UnsupportedField']],
+    ['from itself', '{from: prod}', ['UnsupportedField']],
+    ['from both', '{from: staging, channel: stable}', ['InvalidValue']],
+    ['from neither', '{applications: [shop]}', ['InvalidValue']],
+    ['of an application that does not exist', '{channel: stable, applications: [blog]}', ['DanglingReference']],
+  ])('is refused where it could have no effect: %s', (_, rule, codes) => {
+    expect(automatic(rule).map((place) => place.split(' ').at(-1))).toEqual(codes);
+  });
+
+  it('is refused for an application that no target there takes', () => {
+    const rule = ['  workflow: rolling', '  automatic: {channel: stable, applications: [shop]}\n  workflow: rolling'] as const;
+    const without = Object.fromEntries(Object.keys(example).filter((path) => (example[path] ?? '').includes('environments: [prod]') && path.startsWith('targets/')).map((path) => [path, null]));
+    expect(found({ 'environments/prod.yaml': rule, ...without }).filter((place) => place.startsWith('environments/')).map((place) => place.split(' ').at(-1))).toEqual(['UnsupportedField']);
+  });
+});
