@@ -281,3 +281,9 @@ it('keeps no more answers than there is room for', () => {
   kept.keep('u39', { etag: null, headers: new Headers(), text: 'new' });
   expect(kept.find('u39')).toBeNull();
 });
+
+it('passes on why a forge refused, also where it says so further down', async () => {
+  const { http } = await start((_request, response) => json(response, 422, { message: 'Validation Failed', errors: [{ resource: 'PullRequest', code: 'custom', message: 'No commits between main and promote/1' }] }));
+  const error = await refusal(http.send('POST', '/pulls', {}));
+  expect([error.code, error.message.includes('No commits between main and promote/1')]).toEqual(['Refused', true]);
+});

@@ -78,7 +78,7 @@ const routes: ForgeDialect['routes'] = {
   'GET /repos/{owner}/{repo}/branches/{branch}': (forge, request) => onBranch(forge, request, (branch, sha) => {
     const protection = forge.protections.get(branch);
     const summary = { enabled: protection !== undefined, required_status_checks: { enforcement_level: 'everyone', contexts: protection?.requiredStatuses ?? [], checks: [] } };
-    return { status: 200, body: { name: branch, commit: { sha }, protected: protection !== undefined, protection: summary } };
+    return { status: 200, body: { name: branch, commit: { sha }, protected: protection !== undefined || (rulesets.get(forge) ?? []).length > 0, protection: summary } };
   }),
   'GET /repos/{owner}/{repo}/branches/{branch}/protection': (forge, request) => onBranch(forge, request, (branch) => {
     const protection = forge.protections.get(branch);

@@ -201,10 +201,10 @@ function refusalOf(name: string, host: string, status: number, said: string): Fo
   return new ForgeError('Refused', `${name} answered ${status}${words}`);
 }
 
-/** What a forge says for people about a refusal, shortened and without the token; forges word it as `message`, `error`, or `error.message`. */
+/** What a forge says for people about a refusal, shortened and without the token; forges word it as `message`, `error`, or `error.message`, and the reason is often the second. */
 function messageIn(text: string, token: string): string {
-  const said = /"(?:message|error_description|error)"\s*:\s*"((?:[^"\\]|\\.){1,300})/.exec(text.slice(0, 4_096))?.[1] ?? '';
-  const readable = said.replace(/[^\x20-\x7e]|\\[nrtbfu]/g, ' ').trim();
+  const said = [...text.slice(0, 4_096).matchAll(/"(?:message|error_description|error)"\s*:\s*"((?:[^"\\]|\\.){1,300})/g)].slice(0, 3).map(([, words = '']) => words);
+  const readable = [...new Set(said)].join('; ').replace(/[^\x20-\x7e]|\\[nrtbfu]/g, ' ').trim();
   return token === '' ? readable : readable.replaceAll(token, '***');
 }
 
