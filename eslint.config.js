@@ -103,6 +103,11 @@ export default tseslint.config(
       'no-restricted-syntax': ['error', ...erasable, ...synchronous],
     },
   },
+  // The one package of the core, in one file: it parses and evaluates the expressions of gates (decision 0024).
+  {
+    files: ['src/core/model/expression.ts'],
+    rules: { '@typescript-eslint/no-restricted-imports': ['error', { patterns: [{ regex: '^(?!\\.|@marcbachmann/cel-js$)', message: 'This file imports the expression language and nothing else.' }] }] },
+  },
   {
     files: ['test/**/*.ts'],
     rules: {

@@ -78,7 +78,7 @@ describe('bad input is refused with code, line and column', () => {
     ['one name twice in two spellings', `${HEAD}kind: Freeze\nmetadata: {name: x}\nspec:\n  reason: x\n  "reason": y\n`, ['a.yaml:6:3 DuplicateKey']],
     ['a kind twice', `${HEAD}kind: Freeze\nkind: Deployment\n`, ['a.yaml:3:1 DuplicateKey']],
     ['an unknown field', freeze('x', 'reson: x'), ['a.yaml:5:1 MissingField', 'a.yaml:6:3 UnknownField']],
-    ['a kind that has no effect yet', `${HEAD}kind: Gate\nmetadata: {name: x}\n`, ['a.yaml:2:1 UnsupportedKind']],
+    ['a kind that has no effect yet', `${HEAD}kind: Plugin\nmetadata: {name: x}\n`, ['a.yaml:2:1 UnsupportedKind']],
     ['a kind in another case', `${HEAD}kind: freeze\nmetadata: {name: x}\n`, ['a.yaml:2:1 UnsupportedKind']],
     ['another version', 'apiVersion: stella/v2\nkind: Freeze\n', ['a.yaml:1:1 UnsupportedVersion']],
     ['another spelling of the version', 'apiVersion: Stella.io/v1\nkind: Thing\n', ['a.yaml:1:1 UnsupportedVersion']],

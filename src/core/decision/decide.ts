@@ -2,7 +2,8 @@ import { parseInstant, type InstantMs } from '../model/instant.ts';
 import { compareText } from '../model/names.ts';
 import { ballotOf, type Ballot, type Vote } from './ballot.ts';
 import { approvalsGate } from './gate/approvals.ts';
-import { breakGlassGate, breakGlassTurns, reviewGate, skipped } from './gate/break-glass.ts';
+import { breakGlassGate, breakGlassTurns, reviewGate, skipped, skips } from './gate/break-glass.ts';
+import { concurrencyGate, dependencyGate, expressionGate, holdGate, missingGate } from './gate/conditions.ts';
 import { freezeGate } from './gate/freeze.ts';
 import { lockGate } from './gate/lock.ts';
 import { planGate } from './gate/plan.ts';
@@ -10,12 +11,13 @@ import { promotionGate } from './gate/promotion.ts';
 import { runGate } from './gate/run.ts';
 import { separationGate } from './gate/separation.ts';
 import { soakEnds, sourceGate } from './gate/source.ts';
+import { windowGate } from './gate/window.ts';
 import { earlier, instantText, instantTextOf, NEVER, type InstantText } from './instants.ts';
 import { goesBack } from './mode.ts';
 import type { Decision, DecisionInput, GateName, GateResult } from './types.ts';
 
 /** The order in which results stand in a decision: what the promotion is, what would run, who agreed, what holds it. */
-const GATE_ORDER: readonly GateName[] = ['promotion', 'break-glass', 'review', 'lock', 'plan', 'run', 'approvals', 'separation', 'freeze', 'source'];
+const GATE_ORDER: readonly GateName[] = ['promotion', 'break-glass', 'review', 'lock', 'plan', 'run', 'approvals', 'separation', 'freeze', 'hold', 'gate', 'window', 'source', 'dependency', 'concurrency', 'expression'];
 
 /**
  * Decides whether a promotion may run (DESIGN §6). Pure and total: the same input gives the same bytes, in whatever order
@@ -28,6 +30,7 @@ export function decide(input: DecisionInput): Decision {
   const approvals = approvalsGate(input.clauses, ballot);
   const freeze = freezeGate(input, asOf, ballot);
   const breakGlass = breakGlassGate(input, asOf);
+  const window = windowGate(input, asOf);
   const gates = sortedGates([
     ...promotionGate(input, asOf),
     ...breakGlass,
@@ -38,11 +41,15 @@ export function decide(input: DecisionInput): Decision {
     ...approvals.results,
     ...separationGate(input.clauses, ballot),
     ...freeze.results,
-    ...skipped(sourceGate(input, asOf), input, breakGlass),
+    ...holdGate(input),
+    ...missingGate(input),
+    ...skipped([...window.results, ...sourceGate(input, asOf), ...dependencyGate(input), ...concurrencyGate(input), ...expressionGate(input)], input, breakGlass),
   ]);
   const outcome = outcomeOf(gates);
   const counted = [...new Set([...approvals.counted, ...freeze.counted])];
-  const notAfter = outcome === 'allow' && asOf !== null ? earlier(endOfAllow(input, asOf, counted), freeze.begins) : null;
+  // T23: what is skipped ends nothing.
+  const closes = skips(input.breakGlass, breakGlass, 'window') ? NEVER : window.closes;
+  const notAfter = outcome === 'allow' && asOf !== null ? [freeze.begins, closes].reduce(earlier, endOfAllow(input, asOf, counted)) : null;
   return {
     type: 'stella/decision/v1',
     outcome,
@@ -53,7 +60,7 @@ export function decide(input: DecisionInput): Decision {
     consumes: outcome === 'allow' ? [...new Set(counted.flatMap((vote) => vote.documents))].sort(compareText) : [], // T22
     notAfter,
     rollbackUntil: notAfter === null || asOf === null ? null : fallBackEnd(input, asOf, notAfter),
-    nextChangeAt: asOf === null ? null : nextChange(input, asOf, ballot, [...freeze.turns, ...(notAfter === null ? [] : [notAfter])]),
+    nextChangeAt: asOf === null ? null : nextChange(input, asOf, ballot, [...freeze.turns, ...window.turns, ...(notAfter === null ? [] : [notAfter])]),
   };
 }
 

@@ -12,6 +12,7 @@ import { ApprovalMissing, debtsOf, DEFAULT_FALL_BACK_SECONDS, candidatesOf, isSa
 import { clausesFor, everyClause } from './clauses.ts';
 import { decide } from './decide.ts';
 import { freezeFacts } from './freeze-facts.ts';
+import { expressionFacts, gateFacts } from './gate-facts.ts';
 import { judgeApprovals, type ApprovalCandidate } from './judge-approvals.ts';
 import type { Decision, DecisionInput, RejectedApproval } from './types.ts';
 
@@ -100,13 +101,15 @@ export function buildExtensionInput(state: LogState, m: ExtensionMaterial, asOf:
     candidates: candidates.filter((candidate) => !stale.has(candidate)), promotionDigest: standing.promotionDigest, ring, environment: m.environment, application: m.application, clauses, freezes,
     requesters: base.requesters.people, asOf, principals: new Map(allInForce(state, 'Principal').map((p) => [p.metadata.name, p.spec])),
   });
-  const input: DecisionInput = {
+  const asked: Omit<DecisionInput, 'about'> = {
     ...base, operation: 'extend', attempt: m.attempt, ended: null, plan: preimageDigest(m.plan), promotionDigest: standing.promotionDigest, problems: problemsOf(state, app, standing, m.plan, sources.artifact),
     state: { ...base.state, clean: app.clean, otherRunOpen: app.openRun === null || app.openRun.operation === 'extend' ? null : app.openRun.promotionDigest, closed: isClosed(standing, m) },
     clauses, approvers: judged.approvers, approvals: judged.approvals, rejected: sortedRejections([...judged.rejected, ...stale.values()]),
-    freezes: judged.freezes, sources: sourcesOf(state, m, base.lock), debts: debtsOf(app, null), allowSeconds: inForceOf(state, 'Environment', m.environment)?.spec.allowSeconds ?? 3600,
+    freezes: judged.freezes, sources: sourcesOf(state, m, base.lock), gates: gateFacts(state, m, { keepsPlace: app.openRun?.operation === 'extend' }), hold: null, debts: debtsOf(app, null), allowSeconds: inForceOf(state, 'Environment', m.environment)?.spec.allowSeconds ?? 3600,
     fallBackSeconds: inForceOf(state, 'Environment', m.environment)?.spec.fallBackSeconds ?? DEFAULT_FALL_BACK_SECONDS, asOf,
   };
+  const lock = state.locks.get(`${m.application}/${base.release ?? ''}`)?.lock ?? null;
+  const input: DecisionInput = { ...asked, about: expressionFacts(asked, { plan: m.plan, lock, app }) };
   return { input, relevant: relevantDigest(input), requesters: { ...base.requesters, intents: standing.sources.intents }, candidates: approvals, preimage: null };
 }
 

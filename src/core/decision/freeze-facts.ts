@@ -20,12 +20,13 @@ function reaches({ spec }: DocumentOf<'Freeze'>, { environment, application, rel
 
 function factOf({ metadata, spec }: DocumentOf<'Freeze'>): FreezeFact {
   return {
-    name: metadata.name, stops: spec.releases === undefined ? 'place' : 'release', calendar: spec.calendar === undefined ? null : complete(spec.calendar),
+    name: metadata.name, stops: spec.releases === undefined ? 'place' : 'release', calendar: spec.calendar === undefined ? null : calendarFact(spec.calendar),
     except: spec.except === undefined ? null : demand(spec.except), excepts: [],
   };
 }
 
-function complete({ windows = [], weekly = [], exceptions = [] }: FreezeCalendar): NonNullable<FreezeFact['calendar']> {
+/** A calendar with every list that it may have. */
+export function calendarFact({ windows = [], weekly = [], exceptions = [] }: FreezeCalendar): NonNullable<FreezeFact['calendar']> {
   return { windows, weekly, exceptions };
 }
 

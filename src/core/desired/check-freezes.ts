@@ -1,4 +1,4 @@
-import type { CalendarWindow, DocumentOf, WeeklyWindow } from '../model/documents.ts';
+import type { CalendarWindow, FreezeCalendar, WeeklyWindow } from '../model/documents.ts';
 import { parseLocal } from '../model/local-time.ts';
 import { zoneRuleOf } from '../model/time-zones.ts';
 import type { Diagnostic } from './diagnostic.ts';
@@ -7,14 +7,16 @@ import type { FieldPath } from './source-position.ts';
 
 /** T12: calendars that would not mean what they seem to: unknown time zones, days that do not exist, ends before their begins. */
 export function checkFreezes(documents: DocumentLookup): readonly Diagnostic[] {
-  return documents.all('Freeze').flatMap((located) => faultsIn(located.document).map(({ path, message, remedy }) => diagnosticAt(located as Located, ['spec', 'calendar', ...path], { code: 'InvalidValue', message, remedy })));
+  return documents.all('Freeze').flatMap((located) => calendarFaults(['spec', 'calendar'], located.document.spec.calendar).map(({ path, message, remedy }) => diagnosticAt(located as Located, path, { code: 'InvalidValue', message, remedy })));
 }
 
-type Fault = { readonly path: FieldPath; readonly message: string; readonly remedy: string };
+/** Something wrong in a document, at a path. */
+export type Fault = { readonly path: FieldPath; readonly message: string; readonly remedy: string };
 
-function faultsIn({ spec: { calendar } }: DocumentOf<'Freeze'>): readonly Fault[] {
-  const single = (['windows', 'exceptions'] as const).flatMap((list) => (calendar?.[list] ?? []).flatMap((window, i) => windowFaults([list, i], window)));
-  return [...single, ...(calendar?.weekly ?? []).flatMap((window, i) => zoneFaults(['weekly', i], window))];
+/** @param at where the calendar stands */
+export function calendarFaults(at: FieldPath, calendar: FreezeCalendar | undefined): readonly Fault[] {
+  const single = (['windows', 'exceptions'] as const).flatMap((list) => (calendar?.[list] ?? []).flatMap((window, i) => windowFaults([...at, list, i], window)));
+  return [...single, ...(calendar?.weekly ?? []).flatMap((window, i) => zoneFaults([...at, 'weekly', i], window))];
 }
 
 function windowFaults(path: FieldPath, window: CalendarWindow): readonly Fault[] {

@@ -4,6 +4,7 @@ import { checkFreezes } from './check-freezes.ts';
 import { checkGates } from './check-gates.ts';
 import { checkCycles } from './check-cycles.ts';
 import { checkKeys, type KeyIdentities } from './check-keys.ts';
+import { checkNotifiers } from './check-notifiers.ts';
 import { checkQuorums, type CanFillRoles } from './check-quorums.ts';
 import { checkReferences } from './check-references.ts';
 import { checkRollbacks } from './check-rollbacks.ts';
@@ -28,6 +29,7 @@ export function checkPolicy(documents: DocumentLookup, tools: PolicyTools): read
     ...checkClaims(documents),
     ...checkFreezes(documents),
     ...checkGates(documents),
+    ...checkNotifiers(documents),
     ...checkRollbacks(documents),
     ...checkAutomatic(documents),
   ].sort(compareDiagnostics);

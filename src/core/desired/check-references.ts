@@ -1,4 +1,4 @@
-import type { Kind } from '../model/documents.ts';
+import type { DocumentOf, Kind, NotifierSpec } from '../model/documents.ts';
 import type { Diagnostic } from './diagnostic.ts';
 import { diagnosticAt, type DocumentLookup, type Located } from './document-lookup.ts';
 import { fieldName, type FieldPath } from './source-position.ts';
@@ -9,7 +9,7 @@ type Reference = { readonly path: FieldPath; readonly kind: Kind; readonly name:
 /** Names in protected documents that lead nowhere (T12). Costs what protected documents there are. */
 export function checkReferences(documents: DocumentLookup): readonly Diagnostic[] {
   const found: Diagnostic[] = [];
-  for (const kind of ['TrustRoot', 'Principal', 'Application', 'Component', 'Environment', 'Target', 'Agent', 'Freeze'] as const) {
+  for (const kind of ['TrustRoot', 'Principal', 'Application', 'Component', 'Environment', 'Target', 'Agent', 'Gate', 'Freeze', 'Integration'] as const) {
     for (const located of documents.all(kind)) found.push(...danglingIn(located, referencesOf(located as Located), documents));
   }
   for (const target of documents.all('Target')) found.push(...incapableAgent(target, documents));
@@ -42,24 +42,34 @@ function referencesOf(located: Located): readonly Reference[] {
       // A role for a place that does not exist entitles nobody to anything.
       return (document.spec.roles ?? []).flatMap((role, i) => scope(['spec', 'roles', i], role)).map((r) => ({ ...r, severity: 'warning' as const }));
     case 'Application':
-      return [...list(['spec', 'components'], 'Component', document.spec.components), ...one(['spec', 'workflow'], 'Workflow', document.spec.workflow)];
+      return [...list(['spec', 'components'], 'Component', document.spec.components), ...one(['spec', 'workflow'], 'Workflow', document.spec.workflow), ...list(['spec', 'gates'], 'Gate', document.spec.gates)];
     case 'Component':
       return one(['spec', 'registry'], 'Integration', document.spec.registry);
     case 'Environment':
       return [
         ...(document.spec.from ?? []).flatMap(({ environment }, i) => one(['spec', 'from', i, 'environment'], 'Environment', environment)),
-        ...one(['spec', 'workflow'], 'Workflow', document.spec.workflow),
+        ...one(['spec', 'workflow'], 'Workflow', document.spec.workflow), ...list(['spec', 'gates'], 'Gate', document.spec.gates),
       ];
     case 'Target':
       return [...one(['spec', 'agent'], 'Agent', document.spec.agent), ...scope(['spec'], document.spec)];
     case 'Agent':
       return one(['spec', 'owner'], 'Principal', document.spec.owner);
+    case 'Integration':
+      return document.spec.type.startsWith('notifier-') ? scope(['spec'], document.spec as NotifierSpec) : [];
+    case 'Gate':
+      return gateReferences(document.spec);
     case 'Freeze':
       // T12: a freeze of a place that does not exist would be an open door.
       return [...scope(['spec'], document.spec), ...(document.spec.releases ?? []).flatMap((release, i) => one(['spec', 'releases', i], 'Application', release.slice(0, release.indexOf('/'))))];
     default:
       return [];
   }
+}
+
+function gateReferences(spec: DocumentOf<'Gate'>['spec']): readonly Reference[] {
+  if (spec.type === 'concurrency') return scope(['spec'], spec);
+  if (spec.type !== 'dependency') return [];
+  return spec.on.flatMap(({ application, environment }, i) => [...one(['spec', 'on', i, 'application'], 'Application', application), ...one(['spec', 'on', i, 'environment'], 'Environment', environment)]);
 }
 
 function scope(path: FieldPath, names: { readonly environments?: readonly string[]; readonly applications?: readonly string[] }): readonly Reference[] {

@@ -9,7 +9,7 @@ export type DiagnosticCode =
   | 'UnsupportedVersion' | 'UnsupportedKind' | 'UnknownField' | 'UnsupportedField' | 'MissingField' | 'InvalidName' | 'UnsafePath' | 'InvalidValue'
   // documents together
   | 'DuplicateDocument' | 'DanglingReference' | 'Cycle' | 'DuplicateStep' | 'TrustRootCount' | 'SharedKey' | 'KeyUnreadable' | 'NotAPerson'
-  | 'ThresholdUnreachable' | 'RoleUnheld' | 'ComponentShared' | 'TargetClaimed' | 'AgentIncapable' | 'OrderShared';
+  | 'ThresholdUnreachable' | 'RoleUnheld' | 'ComponentShared' | 'TargetClaimed' | 'AgentIncapable' | 'OrderShared' | 'ExpressionInvalid';
 
 /** Something wrong in a declaration, where it is, and what to do about it. */
 export type Diagnostic = {

@@ -1,5 +1,6 @@
 import { canonicalBytes, type Json, type JsonObject } from './canonical-json.ts';
 import type { CommitId } from './commit-id.ts';
+import type { NotificationEvent } from './notifier.ts';
 import { digestOfBytes, type Digest } from './digest.ts';
 
 export const API_VERSION = 'stella/v1alpha1';
@@ -118,13 +119,37 @@ export type ApplicationSpec = {
 };
 export type ComponentSpec = { readonly repository: string; readonly registry: string };
 /** `host` for a registry, `layout` for the name of an OCI image layout folder that the machine's configuration maps to a path. */
-export type IntegrationSpec = {
+export type RegistrySpec = {
   readonly type: 'registry';
   readonly host?: string;
   readonly layout?: string;
   readonly insecure?: boolean;
   readonly credentials?: { readonly username?: string; readonly passwordRef?: string; readonly tokenRef?: string };
 };
+/** What every notifier has: which transitions it tells of, and where. */
+type NotifierScope = {
+  readonly events: readonly NotificationEvent[];
+  /** Absent: all, and what belongs to no place. */
+  readonly environments?: readonly string[];
+  readonly applications?: readonly string[];
+  readonly template?: { readonly subject?: string; readonly text?: string };
+};
+/** Secrets are references, resolved when something is sent, and go to the host that is declared (T18). */
+export type NotifierSpec = NotifierScope & (
+  | { readonly type: 'notifier-webhook'; readonly url: string; /** Key of the HMAC over each body. */ readonly secretRef: string }
+  /** An incoming webhook as Slack has it: the whole address is the secret, so `host` says where it may lead. */
+  | { readonly type: 'notifier-slack'; readonly host: string; readonly urlRef: string }
+  | {
+      readonly type: 'notifier-email';
+      readonly host: string;
+      /** tls: from the first byte. none: only to this machine itself. Default starttls. */
+      readonly security?: 'starttls' | 'tls' | 'none';
+      readonly from: string;
+      readonly to: readonly string[];
+      readonly credentials?: { readonly username: string; readonly passwordRef: string };
+    }
+);
+export type IntegrationSpec = RegistrySpec | NotifierSpec;
 export type ReleaseSpec = {
   readonly components: { readonly [component: string]: { readonly tag?: string; readonly digest?: Digest } };
   readonly source?: { readonly repository?: string; readonly commit?: string; readonly branch?: string; readonly build?: string };
@@ -292,6 +317,14 @@ export type SpecOf = {
 };
 export type DocumentOf<K extends Kind> = Doc<K, SpecOf[K]>;
 export type AnyDocument = { [K in Kind]: DocumentOf<K> }[Kind];
+
+/** An Integration that holds images. */
+export type RegistryDocument = Doc<'Integration', RegistrySpec>;
+
+/** Null also for an Integration of another type: no image comes from there (T12). */
+export function registryIn(integration: DocumentOf<'Integration'> | null): RegistryDocument | null {
+  return integration?.spec.type === 'registry' ? { ...integration, spec: integration.spec } : null;
+}
 
 /** `<Kind>/<name>`: the identity of a document (DESIGN §3). */
 export type DocumentKey = string & { readonly __brand: 'DocumentKey' };

@@ -24,6 +24,7 @@ import { runsFitLock } from '../release/lock.ts';
 import { PREVIOUS_STICKER, STICKER } from '../release/sticker.ts';
 import { decodeBundle, type OrderBundle } from './bundle.ts';
 import { foldChanges, headerFault, type FoldedChanges, type SeenChange } from './fold-changes.ts';
+import { proveGates } from './prove-gates.ts';
 import { proveExtension, provePromotion, type ProvenPromotion } from './prove-promotion.ts';
 import { readShown, Refused, requireDigest, type OrderRefusal, type Shown } from './refused.ts';
 
@@ -192,7 +193,9 @@ type QuorumQuestion = { readonly p: PromotionDecisionPredicate; readonly input: 
 function checkQuorum(state: LogState, bundle: OrderBundle, q: QuorumQuestion): InstantText {
   const { p, input, plan, promotion: { clauses } } = q;
   const freezes = freezeFacts(state, { environment: p.environment, application: p.application, release: p.release, agents: plan.targets.map((t) => t.agent) });
-  if (clauses.length === 0 && freezes.length === 0) return NEVER;
+  const hold = promotionOf(p, q.artifact).spec.hold ?? null;
+  const closes = proveGates(state, p, { plan, hold, operation: bundle.order.operation, now: q.params.now });
+  if (clauses.length === 0 && freezes.length === 0) return closes;
   const ring = keyRingIn(state, q.params.openPgp);
   const requesters = requestersOf(state, q, ring);
   const judged = judgeApprovals({
@@ -205,7 +208,7 @@ function checkQuorum(state: LogState, bundle: OrderBundle, q: QuorumQuestion): I
   const missing = [...gate.results, ...separationGate(clauses, ballot)].find((g) => g.outcome !== 'passed');
   if (missing !== undefined) throw new Refused('QuorumNotMet', `${missing.subject}: ${missing.code}${reasonsOf(judged.rejected)}`);
   const freeze = checkFreezes(own, bundle.order.operation, ballot, q.params.now);
-  return [...gate.counted, ...freeze.counted].reduce((end, vote) => earlier(end, vote.expiresAt), freeze.begins);
+  return [...gate.counted, ...freeze.counted].reduce((end, vote) => earlier(end, vote.expiresAt), earlier(freeze.begins, closes));
 }
 
 const NAMES_IN_REASON = 10;

@@ -3,7 +3,7 @@ import type { Digest } from '../model/digest.ts';
 import type { ChangesFault } from './fold-changes.ts';
 
 export type OrderRefusal =
-  | 'BundleMalformed' | ChangesFault['code'] | 'DecisionUnsigned' | 'NotAnAllow' | 'PlanMismatch' | 'PromotionDigestMismatch' | 'TargetMismatch' | 'QuorumNotMet' | 'Frozen' | 'ReleaseSuspended' | 'AgentSuspended' | 'GenerationOld'
+  | 'BundleMalformed' | ChangesFault['code'] | 'DecisionUnsigned' | 'NotAnAllow' | 'PlanMismatch' | 'PromotionDigestMismatch' | 'TargetMismatch' | 'QuorumNotMet' | 'Frozen' | 'ReleaseSuspended' | 'AgentSuspended' | 'GateClosed' | 'GenerationOld'
   | 'RollbackUnproven' | 'BreakGlassNotAllowed' | 'AllowExpired' | 'OperationMismatch';
 
 /** An order that is not proven. Thrown within a proof only; outside it is a value. */

@@ -37,8 +37,9 @@ describe('explainDecision', () => {
     const codes: Record<ReasonCode, true> = {
       Ok: true, NotRequired: true, ApprovalsMissing: true, ApprovalsRejected: true, RequesterUnknown: true, Frozen: true, ReleaseSuspended: true, AgentSuspended: true, Excepted: true, SourceMissing: true, SourceNotDeployed: true,
       Soaking: true, BreakGlassNotAllowed: true, BreakGlassExpired: true, Skipped: true, ReviewMissing: true, RunOpen: true, Closed: true, Superseded: true, Withdrawn: true, LockMissing: true, PlanInvalid: true, NothingToRemove: true, InputInvalid: true,
+      OutsideWindow: true, DependencyMissing: true, TooManyRuns: true, Held: true, ExpressionFalse: true, ExpressionFailed: true, GateMissing: true,
     };
-    const gates = (['promotion', 'lock', 'plan', 'run', 'approvals', 'separation', 'freeze', 'source', 'break-glass', 'review'] as const).flatMap((gate) =>
+    const gates = (['promotion', 'lock', 'plan', 'run', 'approvals', 'separation', 'freeze', 'source', 'break-glass', 'review', 'window', 'dependency', 'concurrency', 'hold', 'expression', 'gate'] as const).flatMap((gate) =>
       (Object.keys(codes) as ReasonCode[]).map((code) => ({ gate, subject: 's', outcome: 'pending' as const, code, detail: {}, opensAt: null })),
     );
     const decision: Decision = { ...decide(inputOf()), gates };

@@ -1,6 +1,6 @@
 import { parseInstant, type InstantMs } from '../../model/instant.ts';
 import { demandOf } from '../match-roles.ts';
-import type { DecisionInput, GateResult } from '../types.ts';
+import type { DecisionInput, GateName, GateResult } from '../types.ts';
 import { passed, pending, refused } from './result.ts';
 
 /** Whether the glass may be broken: policy of environment and root, the list of what is skipped, and the time (T27). No result where nobody asks. */
@@ -25,11 +25,22 @@ export function breakGlassTurns({ breakGlass }: Pick<DecisionInput, 'breakGlass'
   return breakGlass.allowed === null ? [until] : [until - demandOf(breakGlass.allowed.withinSeconds) * 1000, until];
 }
 
-/** Takes away what a source gate holds against the promotion, where the broken glass may and does. Every other gate stays as it is. */
+/**
+ * Takes away what gates hold against the promotion that the broken glass may and does skip. Every other gate stays as it is: a hold and a freeze are
+ * somebody else's stop, and a Gate that is missing is nobody's to judge (T27).
+ */
 export function skipped(results: readonly GateResult[], { breakGlass }: DecisionInput, gate: readonly GateResult[]): readonly GateResult[] {
-  const isBroken = breakGlass !== null && gate.length > 0 && gate.every(({ outcome }) => outcome === 'passed') && breakGlass.skip.includes('source');
-  return results.map((result) => (isBroken && result.gate === 'source' && result.outcome !== 'passed' ? { ...result, outcome: 'passed', code: 'Skipped', opensAt: null } : result));
+  return results.map((result) => (result.outcome !== 'passed' && skips(breakGlass, gate, result.gate) ? { ...result, outcome: 'passed', code: 'Skipped', opensAt: null } : result));
 }
+
+/** Whether the glass is broken, and gates of this name are skipped. @param gate what {@link breakGlassGate} says */
+export function skips(breakGlass: DecisionInput['breakGlass'], gate: readonly GateResult[], name: GateName): boolean {
+  const isBroken = breakGlass !== null && gate.length > 0 && gate.every(({ outcome }) => outcome === 'passed');
+  return isBroken && SKIPPABLE.has(name) && (breakGlass.skip as readonly string[]).includes(name);
+}
+
+/** Approvals are skipped by their clauses, which are not demanded then. */
+const SKIPPABLE: ReadonlySet<GateName> = new Set(['source', 'window', 'dependency', 'concurrency', 'expression']);
 
 /** Broken glass that nobody has reviewed blocks what comes after it, but never the way back (T27). No result where there is none. */
 export function reviewGate(input: DecisionInput, isRollback: boolean): readonly GateResult[] {
