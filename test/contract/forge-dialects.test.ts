@@ -5,7 +5,7 @@ import { limits } from '../../src/core/model/limits.ts';
 import { type CommitId } from '../../src/core/model/commit-id.ts';
 import { type Forge, ForgeError } from '../../src/ports/forge.ts';
 import { giteaDialect } from '../fakes/forge-gitea.ts';
-import { githubDialect, setRules } from '../fakes/forge-github.ts';
+import { githubDialect } from '../fakes/forge-github.ts';
 import { addProposal, type FakeForge, type ForgeDialect } from '../fakes/forge-server.ts';
 import { MAIN, openOn, type OpenedForge, refusedWith } from './forge-suite.ts';
 
@@ -47,13 +47,13 @@ describe('what protects a branch on GitHub', () => {
 
   it('is seen in rulesets by a token without any right on settings', async () => {
     const { forge, state } = await open(github, { isAdministrator: false });
-    setRules(state, rules);
+    state.rules = rules;
     expect(await forge.protectionOf(MAIN)).toEqual({ ref: MAIN, forcePushBlocked: true, deletionBlocked: true, proposalRequired: false, requiredStatuses: ['stella/plan'], pushers: null });
   });
 
   it('is what either a ruleset or the older protection blocks', async () => {
     const { forge, state } = await open(github);
-    setRules(state, [{ type: 'non_fast_forward' }]);
+    state.rules = [{ type: 'non_fast_forward' }];
     state.protections.set('main', { ...PROTECTED, forcePushBlocked: false, deletionBlocked: false });
     expect(await forge.protectionOf(MAIN)).toEqual({ ref: MAIN, ...PROTECTED, deletionBlocked: false });
   });
@@ -66,7 +66,7 @@ describe('what protects a branch on GitHub', () => {
 
   it('is known as far as rules block, where the rest may not be seen', async () => {
     const { forge, state } = await open(github, { isAdministrator: false });
-    setRules(state, rules);
+    state.rules = rules;
     state.protections.set('main', PROTECTED);
     expect(await forge.protectionOf(MAIN)).toMatchObject({ forcePushBlocked: true, deletionBlocked: true, proposalRequired: null });
   });

@@ -78,7 +78,7 @@ const routes: ForgeDialect['routes'] = {
   'GET /repos/{owner}/{repo}/branches/{branch}': (forge, request) => onBranch(forge, request, (branch, sha) => {
     const protection = forge.protections.get(branch);
     const summary = { enabled: protection !== undefined, required_status_checks: { enforcement_level: 'everyone', contexts: protection?.requiredStatuses ?? [], checks: [] } };
-    return { status: 200, body: { name: branch, commit: { sha }, protected: protection !== undefined || (rulesets.get(forge) ?? []).length > 0, protection: summary } };
+    return { status: 200, body: { name: branch, commit: { sha }, protected: protection !== undefined || forge.rules.length > 0, protection: summary } };
   }),
   'GET /repos/{owner}/{repo}/branches/{branch}/protection': (forge, request) => onBranch(forge, request, (branch) => {
     const protection = forge.protections.get(branch);
@@ -94,15 +94,8 @@ const routes: ForgeDialect['routes'] = {
       },
     };
   }),
-  'GET /repos/{owner}/{repo}/rules/branches/{branch}': (forge, request) => onBranch(forge, request, () => ({ status: 200, body: rulesets.get(forge) ?? [] })),
+  'GET /repos/{owner}/{repo}/rules/branches/{branch}': (forge, request) => onBranch(forge, request, () => ({ status: 200, body: forge.rules })),
 };
-
-/** Rules that rulesets bring to every branch of a miniature. */
-const rulesets = new WeakMap<FakeForge, readonly unknown[]>();
-
-export function setRules(forge: FakeForge, rules: readonly unknown[]): void {
-  rulesets.set(forge, rules);
-}
 
 function inRepository(forge: FakeForge, { operation: { variables } }: FakeRequest, then: () => FakeAnswer): FakeAnswer {
   return `${variables['owner'] ?? ''}/${variables['repo'] ?? ''}` === forge.repository ? then() : NOT_FOUND;

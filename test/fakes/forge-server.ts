@@ -39,6 +39,8 @@ export type FakeForge = {
   readonly comments: FakeComment[];
   readonly statuses: FakeStatus[];
   readonly protections: Map<string, FakeProtection>;
+  /** Rules of rulesets that hold for every branch, in the forge's own words; for the forge that has them. */
+  rules: readonly unknown[];
   /** Refs of the merge queue, with their commits. */
   readonly queue: Map<string, string>;
   /** Whether the token may see settings. */
@@ -85,7 +87,7 @@ export function fakeForge(overrides: Partial<FakeForge> = {}): FakeForge {
   return {
     repository: 'acme/deploy', token: 'token-of-stella', account: 'stella', isAdministrator: true, now: () => new Date('2026-03-02T12:00:00.000Z'),
     permissions: new Map([['stella', 'admin'], ['alice', 'write'], ['mallory', 'read']]),
-    branches: new Map([['main', '1'.repeat(40)]]), proposals: [], comments: [], statuses: [], protections: new Map(), queue: new Map(),
+    branches: new Map([['main', '1'.repeat(40)]]), proposals: [], comments: [], statuses: [], protections: new Map(), rules: [], queue: new Map(),
     ...overrides,
   };
 }
