@@ -9,6 +9,7 @@ import { rateLimitOf } from '../../src/adapters/forge/rate-limit.ts';
 import { ratePace } from '../../src/adapters/forge/rate-pace.ts';
 import { limits } from '../../src/core/model/limits.ts';
 import { ForgeError } from '../../src/ports/forge.ts';
+import { SecretUnavailable } from '../../src/ports/target-driver.ts';
 
 const TOKEN = 'ghp_verysecret';
 const NOW = Date.parse('2026-03-02T12:00:00.000Z');
@@ -87,11 +88,30 @@ describe('a request to a forge', () => {
     }
   });
 
-  it('never tells a token that fits no header', async () => {
-    const { http } = await start((_request, response) => json(response, 200, {}), { token: () => Promise.resolve(`${TOKEN}\u0100`) });
+  it.each([['that fits no header', `${TOKEN}\u0100`], ['that would end the header', `${TOKEN}\r\nx-evil: 1`], ['that is empty', ' \n'], ['that never ends', 'x'.repeat(5_000)]])('sends no token %s, and does not tell it', async (_what, text) => {
+    const { http, seen } = await start((_request, response) => json(response, 200, {}), { token: () => Promise.resolve(text) });
     const error = await refusal(http.get('/x'));
-    expect(error.code).toBe('Unavailable');
+    expect([error.code, seen.length]).toEqual(['Unauthorized', 0]);
     expect([error.message, String(error.cause)].join(' ')).not.toContain(TOKEN);
+  });
+
+  it('takes a token from a file that ends with a line break, and one that was changed, at once', async () => {
+    let text = `${TOKEN}\n`;
+    const { http, seen } = await start((_request, response) => json(response, 200, {}), { token: () => Promise.resolve(text) });
+    await http.get('/x');
+    text = 'another';
+    await http.get('/x');
+    expect(seen.map((line) => line.split(' ').slice(2).join(' '))).toEqual([`Bearer ${TOKEN}`, 'Bearer another']);
+  });
+
+  it('says where the token should have been, and goes on once it is there', async () => {
+    let isThere = false;
+    const token = (): Promise<string> => (isThere ? Promise.resolve(TOKEN) : Promise.reject(new SecretUnavailable('file:/run/secrets/forge cannot be read by this agent')));
+    const { http } = await start((_request, response) => json(response, 200, {}), { token });
+    const error = await refusal(http.get('/x'));
+    expect([error.code, error.message.includes('file:/run/secrets/forge')]).toEqual(['Unauthorized', true]);
+    isThere = true;
+    expect((await http.get('/x')).status).toBe(200);
   });
 
   it('reads again where a forge is out of order, with growing pauses, and then gives up', async () => {

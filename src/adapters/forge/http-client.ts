@@ -1,5 +1,6 @@
 import { limits } from '../../core/model/limits.ts';
 import { ForgeError, type ForgeWorld } from '../../ports/forge.ts';
+import { SecretUnavailable } from '../../ports/target-driver.ts';
 import { jitteredBackoff } from '../oci/backoff.ts';
 import { isLoopback } from '../oci/registry-address.ts';
 import { invalidAnswer } from './answer.ts';
@@ -132,7 +133,7 @@ async function getOnce(state: State, url: URL): Promise<ForgeAnswer> {
 async function answerOf(state: State, request: Request): Promise<ForgeAnswer> {
   const { options, base } = state;
   requireQuietOver(state);
-  const token = await options.token();
+  const token = await tokenOf(options);
   const { response, text } = await exchange(state, request, token);
   const { status, headers } = response;
   const limit = rateLimitOf({ status, headers, text, now: options.world.now().getTime() });
@@ -145,6 +146,16 @@ async function answerOf(state: State, request: Request): Promise<ForgeAnswer> {
   }
   if (limit !== null) requireQuietOver(state);
   throw refusalOf(options.name, base.host, status, messageIn(text, token));
+}
+
+/** What could break out of a header is no token; neither is a value that is not there. Either can be put right while we run. */
+async function tokenOf({ token, name }: ForgeHttpOptions): Promise<string> {
+  const read = await token().then((text) => text.trim(), (cause: unknown) => {
+    const why = cause instanceof SecretUnavailable ? `: ${cause.message}` : '';
+    throw new ForgeError('Unauthorized', `the token for ${name} cannot be read${why}`);
+  });
+  if (!/^[\x21-\x7e]{1,4096}$/.test(read)) throw new ForgeError('Unauthorized', `the token for ${name} is empty, or holds characters that no token has`);
+  return read;
 }
 
 function requireQuietOver({ quietUntil, options: { name, world } }: State): void {
@@ -205,7 +216,7 @@ function refusalOf(name: string, host: string, status: number, said: string): Fo
 function messageIn(text: string, token: string): string {
   const said = [...text.slice(0, 4_096).matchAll(/"(?:message|error_description|error)"\s*:\s*"((?:[^"\\]|\\.){1,300})/g)].slice(0, 3).map(([, words = '']) => words);
   const readable = [...new Set(said)].join('; ').replace(/[^\x20-\x7e]|\\[nrtbfu]/g, ' ').trim();
-  return token === '' ? readable : readable.replaceAll(token, '***');
+  return readable.replaceAll(token, '***');
 }
 
 function reasonOf(cause: unknown): string {
