@@ -32,6 +32,8 @@ export const commands: readonly Entry[] = [
   entry('init', 'Write a working repository with your own key', () => import('../cli/commands/init.ts'), () => import('../cli/compose/signing.ts')),
   entry('lint', 'Check the declarations', () => import('../cli/commands/lint.ts'), clone),
   entry('check', 'Tell before the merge what would be refused', () => import('../cli/commands/check.ts'), clone),
+  entry('plan', 'Show what a branch would change if it were merged now', () => import('../cli/commands/plan.ts'), clone),
+  entry('diff', 'Show what differs between environments or releases', () => import('../cli/commands/diff.ts'), clone),
   entry('release', 'Write a release, tags resolved to digests', () => import('../cli/commands/release.ts'), clone),
   entry('promote', 'Ask for a release to run in an environment', () => import('../cli/commands/promote.ts'), clone),
   entry('rollback', 'Ask for what ran before', () => import('../cli/commands/rollback.ts'), clone),
@@ -91,7 +93,7 @@ function contextOf(command: Command, args: readonly string[], environment: Envir
   const folder = values['folder'];
   return {
     values, positionals, environment, version: ownVersion(), pid: process.pid, now: () => new Date(), stopSignal,
-    terminal: createTerminal(streams, { form: outputForm(values), colours }),
+    terminal: createTerminal(streams, { form: outputForm(values, command), colours }),
     cwd: resolve(process.cwd(), typeof folder === 'string' ? folder : '.'),
   };
 }

@@ -1,7 +1,7 @@
 import type { OpenPgpVerifier } from '../core/commit/openpgp.ts';
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
-import type { DocumentKey, DocumentOf, DocumentSignature } from '../core/model/documents.ts';
+import type { DocumentKey, DocumentSignature, RegistryDocument } from '../core/model/documents.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
 import type { LogState } from '../core/evidence/log-state.ts';
 import type { DigestResolver } from '../ports/digest-resolver.ts';
@@ -91,6 +91,10 @@ export type CloneParts = {
   pinOf(context: CommandContext, repository: Repository): Promise<Digest>;
   /** Reads and verifies the evidence branch. `visit` sees each record; what it saw counts only if the result is ok. */
   openEvidence(context: CommandContext, repository: Repository, pin: Digest, visit?: (step: RecordStep, artifact: (d: Digest) => Uint8Array | undefined) => void): Promise<OpenEvidence>;
+  /** The commit that a branch, a tag, a reference or an id names here. @throws CliError `RefUnknown` */
+  commitNamed(repository: Repository, ref: string): Promise<CommitId>;
+  /** The newest tip of the target branch that this clone knows. @throws CliError `TargetUnknown` when the log is ahead of what was fetched */
+  targetTip(repository: Repository, state: LogState): Promise<CommitId>;
   /** Declarations of a commit. @throws CliError `RefUnknown` */
   loadCommit(repository: Repository, ref: string): Promise<LoadedDeclarations>;
   /**
@@ -104,7 +108,7 @@ export type CloneParts = {
   /** What planning needs, with approvals that this clone sees and the log has not observed yet. */
   worldOf(repository: Repository, evidence: Evidence, loaded: LoadedDeclarations, asOf: string): Promise<PlanningWorld>;
   /** Resolves tags at the registry of an Integration; credentials only for one that is in force (T18). */
-  registryOf(context: CommandContext, repository: Repository): (integration: DocumentOf<'Integration'>) => Promise<DigestResolver>;
+  registryOf(context: CommandContext, repository: Repository): (integration: RegistryDocument) => Promise<DigestResolver>;
   personalKey(context: CommandContext, repository: Repository): Promise<PersonalKey>;
   randomHex(bytes: number): string;
   readText(file: string): Promise<string | null>;

@@ -1,4 +1,4 @@
-import type { Terminal } from './terminal.ts';
+import type { OutputForm, Terminal } from './terminal.ts';
 
 /** 0: yes, or nothing changed. 1: no, or something changed or was refused. 2: it could not be done. */
 export type ExitCode = 0 | 1 | 2;
@@ -10,6 +10,8 @@ export type OptionSpec = {
   /** What stands for the value in the help: `PATH`, `NAME=FILE`. */
   readonly value?: string;
   readonly description: string;
+  /** Of `output`: the forms that the command knows, the usual one first. Absent: table, json, yaml. */
+  readonly forms?: readonly OutputForm[];
 };
 export type OptionTable = { readonly [name: string]: OptionSpec };
 

@@ -23,10 +23,12 @@ export function parseArguments(command: Pick<Command, 'name' | 'options'>, args:
 }
 
 /** @throws CliError `Usage` for a form that there is not. */
-export function outputForm(values: OptionValues): OutputForm {
+export function outputForm(values: OptionValues, { options }: Pick<Command, 'options'>): OutputForm {
   const form = values['output'] ?? 'table';
-  if (form === 'table' || form === 'json' || form === 'yaml') return form;
-  throw new CliError('Usage', `-o ${String(form)} is no form of output.`, 'Use table, json or yaml.');
+  const forms = options['output']?.forms ?? ['table', 'json', 'yaml'];
+  const found = forms.find((one) => one === form);
+  if (found !== undefined) return found;
+  throw new CliError('Usage', `-o ${String(form)} is no form of output.`, `Use ${forms.slice(0, -1).join(', ')} or ${forms.at(-1) ?? ''}.`);
 }
 
 /** The help of one command: usage, what it teaches, its options. */

@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 
 /** Which form a result is printed in. */
-export type OutputForm = 'table' | 'json' | 'yaml';
+export type OutputForm = 'table' | 'text' | 'markdown' | 'json' | 'yaml';
 
 export type Streams = {
   readonly stdin: Readable & { readonly isTTY?: boolean };
@@ -20,7 +20,7 @@ export interface Terminal {
   line(text?: string): void;
   note(text: string): void;
   paint(paint: Paint, text: string): string;
-  /** Prints `value` as JSON or YAML, or what `table` returns. */
+  /** Prints `value` as JSON or YAML, or what `table` returns: in another form, where the command has one. */
   result(value: unknown, table: () => string): Promise<void>;
   /** The answer without blanks around it; empty when the input has ended. */
   ask(question: string): Promise<string>;
@@ -44,13 +44,13 @@ export function createTerminal(streams: Streams, options: { readonly form: Outpu
     note: (text) => void streams.stderr.write(`${text}\n`),
     paint: (paint, text) => (options.colours ? `\u001b[${CODES[paint]}m${text}\u001b[0m` : text),
     result: (value, table) => printResult(streams.stdout, options.form, value, table),
-    ask: (question) => askOnce(streams, question),
+    ask: asker(streams),
     during: (text, work) => withProgress(streams.stderr, text, work),
   };
 }
 
 async function printResult(stdout: Writable, form: OutputForm, value: unknown, table: () => string): Promise<void> {
-  if (form === 'table') {
+  if (form !== 'json' && form !== 'yaml') {
     const text = table();
     stdout.write(text.endsWith('\n') || text === '' ? text : `${text}\n`);
   } else if (form === 'json') {
@@ -61,16 +61,30 @@ async function printResult(stdout: Writable, form: OutputForm, value: unknown, t
   }
 }
 
-async function askOnce(streams: Streams, question: string): Promise<string> {
+/** Asks one question after the other; lines that came together are answers to the questions that follow. */
+function asker(streams: Streams): Terminal['ask'] {
+  const lines: string[] = [];
+  return async (question) => {
+    streams.stderr.write(question);
+    if (lines.length === 0 && !streams.stdin.readableEnded) lines.push(...(await nextLines(streams)));
+    return (lines.shift() ?? '').trim();
+  };
+}
+
+/** The next line and what came with it; none when the input has ended. */
+async function nextLines({ stdin, stderr }: Streams): Promise<readonly string[]> {
   const { createInterface } = await import('node:readline');
-  const reader = createInterface({ input: streams.stdin, output: streams.stderr, terminal: false });
-  streams.stderr.write(question);
-  const answer = await new Promise<string>((resolve) => {
-    reader.once('line', resolve);
-    reader.once('close', () => resolve(''));
+  const reader = createInterface({ input: stdin, output: stderr, terminal: false });
+  const lines: string[] = [];
+  await new Promise<void>((resolve) => {
+    reader.on('line', (line) => {
+      lines.push(line);
+      resolve();
+    });
+    reader.once('close', resolve);
   });
   reader.close();
-  return answer.trim();
+  return lines;
 }
 
 async function withProgress<T>(stderr: Writable, text: string, work: Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { DocumentKey } from '../core/model/documents.ts';
+import { limits } from '../core/model/limits.ts';
 import { applyFiles, type DesiredState } from '../core/desired/desired-state.ts';
 import { layOver, type SideChange } from '../core/desired/lay-over.ts';
 import { isDeclarationPath } from '../core/desired/parsed-file.ts';
@@ -20,7 +21,8 @@ export type Candidate = {
 
 export type LaidOver =
   | { readonly ok: true; readonly candidate: Candidate; readonly desired: DesiredState; readonly changedKeys: readonly DocumentKey[] }
-  | { readonly ok: false; readonly code: 'Conflict' | 'Unrelated'; readonly paths: readonly string[] };
+  /** Conflict: `paths` were changed on both sides. TooLarge: it changes more files with documents than `limits.candidateDocuments`. */
+  | { readonly ok: false; readonly code: 'Conflict' | 'Unrelated' | 'TooLarge'; readonly paths: readonly string[] };
 
 /**
  * What the target branch would say if `commit` were merged into it (T18). Reads and parses only what the candidate changed.
@@ -34,7 +36,9 @@ export async function layCandidateOver(reader: GitReader, parser: DocumentParser
   const { over, conflicts } = layOver((target ?? []).map(sideOf), (candidate ?? []).map((change) => ({ ...sideOf(change), change })));
   if (conflicts.length > 0) return { ok: false, code: 'Conflict', paths: conflicts };
   const changes = over.map(({ change }) => change);
-  const documents = await parseChanges(reader, parser, changes.filter(({ path }) => isDeclarationPath(path)));
+  const declared = changes.filter(({ path }) => isDeclarationPath(path));
+  if (declared.length > limits.candidateDocuments) return { ok: false, code: 'TooLarge', paths: declared.map(({ path }) => path) };
+  const documents = await parseChanges(reader, parser, declared);
   const files = new Map(changes.map((change) => [change.path, entryOf(change)]));
   const { state, changed } = applyFiles(onto.desired, documents);
   return { ok: true, candidate: { commit, base, files }, desired: state, changedKeys: changed };

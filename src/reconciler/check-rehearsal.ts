@@ -1,5 +1,5 @@
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
-import { documentKey, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
+import { documentKey, type DocumentKey, type DocumentOf, type Kind, type ProtectedChange } from '../core/model/documents.ts';
 import { splitPair } from '../core/model/names.ts';
 import { explainDecision, type ExplainLine } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
@@ -12,19 +12,31 @@ import type { Rehearsal } from './rehearse.ts';
 
 /** What a server would say of the candidate: protected changes that do not come into force, releases that cannot be locked, gates that do not open. */
 export function checkRehearsal({ pass, subjects }: Rehearsal, brought: Brought): readonly Finding[] {
-  return [...changeFindings(pass, brought), ...effectFindings(pass, brought), ...releaseFindings(pass, brought), ...decisionFindings(pass, subjects, brought.desired)];
+  return [...changeFindings(pass, brought), ...checkEffects(pass, brought), ...decisionFindings(pass, subjects, brought.desired)];
+}
+
+/** What of the candidate's own documents has no effect, and which releases cannot be locked. */
+export function checkEffects(pass: Pass, brought: Brought): readonly Finding[] {
+  return [...effectFindings(pass, brought), ...releaseFindings(pass, brought)];
+}
+
+/** Why what is pending does not come into force, where the pass said so. */
+export function whyPending({ conditions }: Pass, { kind }: Pick<ProtectedChange, 'kind'>): string | null {
+  const said = conditions.all().find((c) => c.type === 'Stalled' && (c.kind === 'Policy' || c.kind === 'TrustRoot') && (c.kind === 'TrustRoot') === (kind === 'TrustRoot'));
+  return /\(([^)]*)\); approve with/.exec(said?.message ?? '')?.[1] ?? (said?.kind === 'TrustRoot' ? said.message : null);
 }
 
 type Pass = Rehearsal['pass'];
 
-function changeFindings({ batch, conditions }: Pass, brought: Brought): readonly Finding[] {
+function changeFindings(pass: Pass, brought: Brought): readonly Finding[] {
+  const { batch, conditions } = pass;
   const touched = new Set<string>(brought.changedKeys);
   const all = ['TrustRoot'].map((only) => pendingIn(batch.state, brought.desired, [only]));
   const pending = [pendingIn(batch.state, brought.desired), ...all].flatMap(({ changes, digest }) => changes.map((change) => ({ change, digest })));
   const stalled = conditions.all().filter((c) => c.type === 'Stalled' && (c.kind === 'Policy' || c.kind === 'TrustRoot'));
   return pending.filter(({ change }) => touched.has(`${change.kind}/${change.name}`)).map(({ change, digest }) => {
     const said = stalled.find((c) => (c.kind === 'TrustRoot') === (change.kind === 'TrustRoot'));
-    const why = /\(([^)]*)\); approve with/.exec(said?.message ?? '')?.[1] ?? (said?.kind === 'TrustRoot' ? said.message : null);
+    const why = whyPending(pass, change);
     return finding({
       ...placeOf(brought.desired, documentKey(change.kind, change.name)), code: said?.reason ?? 'ChangePending', severity: 'refused',
       message: `${change.kind}/${change.name} ${change.from === null ? 'is new' : change.to === null ? 'is deleted' : 'changes'} and would not come into force: it needs ${change.quorum}${why === null ? '' : ` (${why})`}`,

@@ -10,7 +10,7 @@ import { hasSshKeygen as sshKeygenThere } from '../../adapters/ssh/ssh-keygen.ts
 import { createDocumentParser } from '../../adapters/yaml/document-parser.ts';
 import type { BlobId } from '../../core/model/commit-id.ts';
 import { isDigest, type Digest } from '../../core/model/digest.ts';
-import type { DocumentOf } from '../../core/model/documents.ts';
+import type { RegistryDocument } from '../../core/model/documents.ts';
 import { limits } from '../../core/model/limits.ts';
 import { applyFiles, emptyDesiredState, type DesiredState, type FileChange } from '../../core/desired/desired-state.ts';
 import type { DigestResolver } from '../../ports/digest-resolver.ts';
@@ -27,7 +27,7 @@ import { CliError, textOption, type CommandContext } from '../command.ts';
 import { localConfig } from './local-config.ts';
 import { openUserGit } from './user-git.ts';
 
-export { loadCandidate, loadCommit } from './load-candidate.ts';
+export { commitNamed, loadCandidate, loadCommit, targetTip } from './load-candidate.ts';
 export { personalKey } from './personal-key.ts';
 
 /** Opens the repository around `--repo` or the current folder. @throws CliError `NotARepository` */
@@ -121,7 +121,7 @@ export async function worldOf(repository: Repository, evidence: Evidence, loaded
 }
 
 /** Loaded only by those who ask a registry. */
-export function registryOf(context: CommandContext, repository: Repository): (integration: DocumentOf<'Integration'>) => Promise<DigestResolver> {
+export function registryOf(context: CommandContext, repository: Repository): (integration: RegistryDocument) => Promise<DigestResolver> {
   const opened = import('./registries.ts').then((module) => module.openRegistries(context, repository));
   return async (integration) => (await opened)(integration);
 }

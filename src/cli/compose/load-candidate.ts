@@ -1,4 +1,5 @@
 import type { CommitId } from '../../core/model/commit-id.ts';
+import { limits } from '../../core/model/limits.ts';
 import type { LogState } from '../../core/evidence/log-state.ts';
 import { layCandidateOver } from '../../reconciler/candidate.ts';
 import { Declarations, type Loaded } from '../../reconciler/declarations.ts';
@@ -26,6 +27,7 @@ export async function loadCandidate(repository: Repository, evidence: Evidence, 
   if (laid.ok) return { tip, target: tip, desired: laid.desired, candidate: laid.candidate, changedKeys: laid.changedKeys, changedPaths: [...laid.candidate.files.keys()] };
   const [mine, theirs] = [commit.slice(0, 12), tip.slice(0, 12)];
   if (laid.code === 'Unrelated') throw new CliError('Unrelated', `${mine} has no history in common with ${theirs}, the tip of the target branch.`, 'Begin a branch at the target branch, and commit there.', { exitCode: 1 });
+  if (laid.code === 'TooLarge') throw new CliError('TooLarge', `${mine} changes ${laid.paths.length} files with documents, more than the limit of ${limits.candidateDocuments}.`, 'Merge it in smaller parts.');
   throw new CandidateConflict(commit, tip, laid.paths);
 }
 
@@ -33,10 +35,13 @@ function unchanged({ tip, state }: Loaded): LoadedDeclarations {
   return { tip, target: tip, desired: state, changedKeys: [], changedPaths: [] };
 }
 
-async function commitNamed(repository: Repository, ref: string): Promise<CommitId> {
+/** The commit that a branch, a tag, a reference or an id names here. @throws CliError `RefUnknown` */
+export async function commitNamed(repository: Repository, ref: string): Promise<CommitId> {
   const candidates = ref === 'HEAD' || ref.startsWith('refs/') ? [ref] : [`refs/heads/${ref}`, `refs/remotes/origin/${ref}`, `refs/remotes/${ref}`, `refs/tags/${ref}`];
   let tip: CommitId | null = null;
-  for (const candidate of candidates) tip ??= await repository.reader.resolveRef(candidate);
+  // What no reference may be called, such as main~1, is an expression that git reads.
+  const isName = !/[\s~^:?*[\\]|@\{|\.\./.test(ref);
+  for (const candidate of isName ? candidates : []) tip ??= await repository.reader.resolveRef(candidate);
   tip ??= (await repository.git.tryRun(['rev-parse', '--verify', '--quiet', '--end-of-options', `${ref}^{commit}`])) as CommitId | null;
   if (tip === null) throw new CliError('RefUnknown', `${ref} names no commit here.`, 'Commit something first, or name a branch, tag or commit.');
   return tip;

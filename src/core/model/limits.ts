@@ -38,6 +38,9 @@ export const limits = {
   keyCacheEntries: 10_000,
   /** Modulus of an RSA key: OpenSSL refuses longer ones as well. */
   rsaBitsMax: 16_384,
+  /** A token of an identity issuer, and how long one may live. */
+  identityTokenChars: 8 * 1024,
+  identityTokenSeconds: 86_400,
   /** Signatures on one document. */
   signaturesPerDocument: 16,
   /** One evidence record (envelope file). */

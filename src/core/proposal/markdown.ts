@@ -12,7 +12,7 @@ const APART = '\u200B';
 export function prose(text: string): string {
   return apart(plain(text))
     .replace(/[\\`*_[\]{}|~#!$]/g, '\\$&').replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
-    .replace(/^(\s*)([-+=])/, '$1\\$2').replace(/^(\s*\d{1,9})([.)])/, '$1\\$2');
+    .replace(/^(\s*)([-+=])/, '$1\\$2').replace(/^(\s*\d{1,9})([.)])(?=\s|$)/, '$1\\$2');
 }
 
 /** Text within HTML, such as the title of a fold. */
@@ -23,7 +23,7 @@ export function html(text: string): string {
 /** Names of people, groups, issues, requests and commits of forges, emoji, and addresses. */
 function apart(text: string): string {
   return text
-    .replace(/([@#!&%~$^])(?=[\p{L}\p{N}_"'-])/gu, `$1${APART}`).replace(/:(?=\/\/|[\w+-]+:)/g, `:${APART}`)
+    .replace(/([@#!&%~$^])(?=[\p{L}\p{N}_"'-])/gu, `$1${APART}`).replace(/:(?=\/\/|(?!\d+:)[\w+-]{1,64}:)/g, `:${APART}`)
     .replace(/(?<=\bwww)\./gi, `${APART}.`).replace(/\b(GH|mailto|xmpp)(?=[-:])/gi, `$1${APART}`);
 }
 
