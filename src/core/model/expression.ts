@@ -115,6 +115,9 @@ function foreignPart(node: ASTNode, macros: number): ExpressionFault | null {
   if (node.op === 'rcall' && !METHODS.has(node.args[0]) && !MACROS.has(node.args[0])) return fault(`\`.${node.args[0]}()\` is not supported; use one of: ${[...METHODS, ...MACROS].join(', ')}`);
   const inside = macros + (isMacro(node) ? 1 : 0);
   if (inside > EXPRESSION_LIMITS.nestedMacros) return fault(`more than ${EXPRESSION_LIMITS.nestedMacros} of ${[...MACROS].join(', ')} within each other`);
+  // A name means one thing only, to the reader as well as to what counts steps.
+  const named = node.op === 'rcall' && isMacro(node) ? node.args[2][0] : undefined;
+  if (named?.op === 'id' && Object.hasOwn(VARIABLES, named.args)) return { message: `\`${named.args}\` is a variable already; take another name for the elements`, at: named.start };
   for (const child of childrenOf(node)) {
     const found = foreignPart(child, inside);
     if (found !== null) return found;
@@ -162,7 +165,7 @@ function weightOf(node: ASTNode, weights: Weights): number {
   if (node.op === 'id') return weights.get(node.args) ?? 1;
   if (node.op === '?:') return Math.max(weightOf(node.args[1], weights), weightOf(node.args[2], weights));
   if (node.op === 'list') return node.args.reduce((sum, item) => sum + weightOf(item, weights), 1);
-  if (node.op === '.' || node.op === '[]') return weightOf(node.args[0], weights);
+  if (node.op === '.' || node.op === '[]') return elementWeight(node.args[0], weights);
   return node.op === 'rcall' && node.args[0] === 'filter' ? weightOf(node.args[1], weights) : 1;
 }
 
@@ -173,6 +176,14 @@ function searchSteps(text: string, facts: ExpressionFacts): number {
   return Math.ceil((longest * longest) / 1_000);
 }
 
+/** The same of one element of it: those of the variables are single texts. */
+function elementWeight(node: ASTNode, weights: Weights): number {
+  if (node.op === 'id') return Object.hasOwn(VARIABLES, node.args) ? 1 : weightOf(node, weights);
+  if (node.op === 'list') return node.args.reduce((most, item) => Math.max(most, weightOf(item, weights)), 1);
+  if (node.op === '?:') return Math.max(elementWeight(node.args[1], weights), elementWeight(node.args[2], weights));
+  return node.op === 'rcall' && node.args[0] === 'filter' ? elementWeight(node.args[1], weights) : weightOf(node, weights);
+}
+
 type Costs = { readonly weights: Weights; /** Of one `contains`. */ readonly search: number };
 
 /** Steps that evaluating a node takes at most: a macro does what it does for every element, a comparison looks at every value on both sides. */
@@ -181,7 +192,7 @@ function stepsOf(node: ASTNode, costs: Costs): number {
   if (node.op === 'rcall' && isMacro(node)) {
     const [, range, [variable, body]] = node.args;
     const size = weightOf(range, weights);
-    const within = { search, weights: new Map(weights).set(variable?.op === 'id' ? variable.args : '', size) };
+    const within = { search, weights: new Map(weights).set(variable?.op === 'id' ? variable.args : '', elementWeight(range, weights)) };
     return stepsOf(range, costs) + size * (1 + (body === undefined ? 0 : stepsOf(body, within)));
   }
   const children = childrenOf(node);
