@@ -1,12 +1,13 @@
 import Router from '@koa/router';
 import Koa, { type Context } from 'koa';
+import { FORGE_TYPES } from '../ports/forge.ts';
 import { StorageError } from '../ports/storage-error.ts';
 import { answerHealth, answerReadiness } from './health.ts';
 import { answerProblem, Problem } from './problem.ts';
 import {
   readAgents, readConditions, readEnvironment, readEnvironments, readEvidence, readPromotion, readPromotions, readRecord, readRelease, readReleases, type Read,
 } from './reads.ts';
-import { answerWebhook, SeenDeliveries } from './webhook.ts';
+import { answerForgeWebhook, answerWebhook, SeenDeliveries } from './webhook.ts';
 import type { ApiWorld } from './world.ts';
 
 export type Route = { readonly method: 'get' | 'post'; readonly path: string; readonly answer: (context: Context, world: ApiWorld, seen: SeenDeliveries) => Promise<void> | void };
@@ -24,6 +25,7 @@ export const ROUTES: readonly Route[] = [
   { method: 'get', path: '/readyz', answer: answerReadiness },
   { method: 'get', path: '/metrics', answer: answerMetrics },
   { method: 'post', path: '/api/v1/webhooks/generic', answer: answerWebhook },
+  ...FORGE_TYPES.map((type): Route => ({ method: 'post', path: `/api/v1/webhooks/${type}`, answer: (context, world, seen) => answerForgeWebhook(context, world, seen, type) })),
   read('releases', readReleases), read('releases/:id', readRelease),
   read('environments', readEnvironments), read('environments/:id', readEnvironment),
   read('promotions', readPromotions), read('promotions/:id', readPromotion),

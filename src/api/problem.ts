@@ -2,7 +2,7 @@ import type { Context } from 'koa';
 
 /** Why a request was not answered as asked. Stable: clients may depend on them. */
 export type ProblemCode =
-  | 'NotFound' | 'MethodNotAllowed' | 'QueryInvalid' | 'StorageUnavailable' | 'BodyTooLarge' | 'SignatureMissing' | 'SignatureInvalid' | 'DeliveryInvalid' | 'WebhookOff' | 'InternalError';
+  | 'NotFound' | 'MethodNotAllowed' | 'QueryInvalid' | 'StorageUnavailable' | 'BodyTooLarge' | 'SignatureMissing' | 'SignatureInvalid' | 'DeliveryInvalid' | 'PayloadInvalid' | 'WebhookOff' | 'InternalError';
 
 const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly title: string }>> = {
   NotFound: { status: 404, title: 'There is no such thing' },
@@ -13,6 +13,7 @@ const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly
   SignatureMissing: { status: 401, title: 'The delivery is not signed' },
   SignatureInvalid: { status: 401, title: 'The signature does not match' },
   DeliveryInvalid: { status: 400, title: 'The delivery has no usable id' },
+  PayloadInvalid: { status: 400, title: 'The delivery cannot be understood' },
   WebhookOff: { status: 404, title: 'No webhook is configured' },
   InternalError: { status: 500, title: 'Something went wrong here' },
 };

@@ -2,6 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Context } from 'koa';
 import { limits } from '../core/model/limits.ts';
+import type { ForgeType } from '../ports/forge.ts';
 import { Problem } from './problem.ts';
 import type { ApiWorld } from './world.ts';
 
@@ -40,6 +41,25 @@ export async function answerWebhook(context: Context, world: Pick<ApiWorld, 'web
   if (isNew) world.wake('webhook');
   context.status = 202;
   context.body = { data: { woken: isNew } };
+}
+
+/**
+ * A delivery of the configured forge, signed in its own way. A delivery that was seen before, is for another repository, or is about something
+ * else wakes nobody, but is taken: forges switch off webhooks that they cannot deliver.
+ */
+export async function answerForgeWebhook(context: Context, { forgeWebhook }: Pick<ApiWorld, 'forgeWebhook'>, seen: SeenDeliveries, type: ForgeType): Promise<void> {
+  if (forgeWebhook?.reader.type !== type) throw new Problem('WebhookOff', `this server has no webhook for ${type}: set forge.type and forge.webhookSecretRef in its configuration`);
+  const { reader, secret, repository, onDelivery } = forgeWebhook;
+  const body = await boundedBody(context.req, limits.webhookBytes);
+  const read = reader.read({ headers: (name) => context.get(name), body, secret });
+  if (!read.ok) throw new Problem(read.code, read.message);
+  const { id, event } = read.delivery;
+  if (!DELIVERY.test(id) || id.length > limits.deliveryIdChars) throw new Problem('DeliveryInvalid', `the id of a delivery has at most ${limits.deliveryIdChars} printable characters`);
+  const isNew = seen.add(`${type} ${id}`);
+  const isOurs = read.delivery.repository?.toLowerCase() === repository.toLowerCase();
+  if (isNew) onDelivery(read.delivery, isOurs);
+  context.status = 202;
+  context.body = { data: { woken: isNew && isOurs && event !== 'other' } };
 }
 
 /** @throws Problem `BodyTooLarge`, by the length that is announced where there is one, and before anything is done with the body */

@@ -16,6 +16,21 @@ export type RemoteConfig = {
   readonly knownHostsFile: string | null;
 };
 
+const FORGES = ['github', 'gitlab', 'gitea', 'bitbucket'] as const;
+
+export type ForgeConfig = {
+  readonly type: (typeof FORGES)[number];
+  /** Base of its API; null for the public instance. */
+  readonly url: string | null;
+  /** `owner/name`. */
+  readonly repository: string;
+  readonly tokenRef: string;
+  /** Null: its webhook is off. */
+  readonly webhookSecretRef: string | null;
+  /** Account of the token, where the forge does not tell. */
+  readonly account: string | null;
+};
+
 export type ServerConfig = {
   readonly repository: RemoteConfig & {
     readonly objectFormat: 'sha1' | 'sha256';
@@ -39,6 +54,18 @@ export type ServerConfig = {
   readonly http: { readonly host: string; readonly port: number };
   readonly agents: { readonly host: string; readonly channelPort: number; readonly enrolmentPort: number; readonly serverNames: readonly string[] };
   readonly webhook: { readonly secretRef: string | null };
+  /** Where pull requests are; null: plain branches alone. */
+  readonly forge: ForgeConfig | null;
+  readonly proposals: {
+    /** Patterns of plain branches that are planned, each with one star. */
+    readonly branches: readonly string[];
+    /** Of our commit status. */
+    readonly context: string;
+    /** Days for which a merged pull request is followed. */
+    readonly mergedDays: number;
+    /** Full name of the branch with plans of plain branches, in the repository of the log. */
+    readonly plansRef: string;
+  };
   readonly pollSeconds: number;
   readonly tagPollSeconds: number;
   /** Every connection but those to `allowHosts` is refused. */
@@ -70,12 +97,14 @@ export const SERVER_SETTINGS: SettingTypes = {
   ...under('http', { host: 'text', port: 'integer' }),
   ...under('agents', { host: 'text', channelPort: 'integer', enrolmentPort: 'integer', serverNames: 'list' }),
   ...under('webhook', { secretRef: 'text' }),
+  ...under('forge', { type: 'text', url: 'text', repository: 'text', tokenRef: 'text', webhookSecretRef: 'text', account: 'text' }),
+  ...under('proposals', { branches: 'list', context: 'text', mergedDays: 'integer', plansBranch: 'text' }),
   pollSeconds: 'integer', tagPollSeconds: 'integer', offline: 'boolean', allowHosts: 'list', layouts: 'map', secretFolders: 'list',
   ...under('storage', { driver: 'text', objectStore: 'text' }),
 };
 
 /** Variables with our prefix that are no settings of the server. */
-const OTHER_VARIABLES = ['STELLA_ENV', 'STELLA_DEBUG', 'STELLA_CONFIG', 'STELLA_AGENT__'];
+const OTHER_VARIABLES = ['STELLA_ENV', 'STELLA_DEBUG', 'STELLA_CONFIG', 'STELLA_FORGE_TOKEN', 'STELLA_AGENT__'];
 
 /**
  * Parses the configuration of a server once, at start.
@@ -102,6 +131,7 @@ function storageSettings(given: GivenSettings, environment: Readonly<Record<stri
 function readConfig(r: Reading, storage: StorageConfig | null): ServerConfig | null {
   const repository = { ...readRemote(r, 'repository', null, 'main'), objectFormat: r.oneOf('repository.objectFormat', ['sha1', 'sha256'], 'sha1'), candidates: candidatesIn(r) };
   const evidence = readRemote(r, 'evidence', repository, 'stella/evidence');
+  if (r.branch('proposals.plansBranch', 'stella/plans') === evidence.ref) r.problem('proposals.plansBranch', 'must be another branch than that of the log');
   if (evidence.url === repository.url && evidence.ref === repository.ref) r.problem('evidence.branch', 'must be another branch than that of the declarations');
   const offline = r.boolean('offline', false);
   const allowHosts = r.list('allowHosts');
@@ -114,7 +144,7 @@ function readConfig(r: Reading, storage: StorageConfig | null): ServerConfig | n
     },
     http: { host: r.text('http.host', '127.0.0.1'), port: r.port('http.port', 8443) },
     agents: { host: r.text('agents.host', '127.0.0.1'), channelPort: r.port('agents.channelPort', 9443), enrolmentPort: r.port('agents.enrolmentPort', 9444), serverNames: r.list('agents.serverNames', ['localhost', '127.0.0.1']) },
-    webhook: { secretRef: r.reference('webhook.secretRef') },
+    webhook: { secretRef: r.reference('webhook.secretRef') }, forge: readForge(r, offline, allowHosts), proposals: readProposals(r, repository.ref),
     pollSeconds: r.integer('pollSeconds', 60, 1, 86_400), tagPollSeconds: r.integer('tagPollSeconds', 300, 1, 86_400),
     offline, allowHosts, layouts: r.folders('layouts'), secretFolders: r.list('secretFolders').map((folder) => r.absolute(folder)),
   };
@@ -132,6 +162,36 @@ function readRemote(r: Reading, name: 'repository' | 'evidence', same: RemoteCon
     url, ref: r.branch(`${name}.branch`, branch), username: r.optional(`${name}.username`) ?? own?.username ?? null, tokenRef: r.reference(`${name}.tokenRef`) ?? own?.tokenRef ?? null,
     sshKeyFile: r.optionalPath(`${name}.sshKeyFile`) ?? own?.sshKeyFile ?? null, knownHostsFile: r.optionalPath(`${name}.knownHostsFile`) ?? own?.knownHostsFile ?? null,
   };
+}
+
+function readForge(r: Reading, offline: boolean, allowHosts: readonly string[]): ForgeConfig | null {
+  const given = ['type', 'url', 'repository', 'tokenRef', 'webhookSecretRef', 'account'].filter((name) => r.optional(`forge.${name}`) !== null);
+  if (given.length === 0) return null;
+  const type = r.required('forge.type') === '' ? 'github' : r.oneOf('forge.type', FORGES, 'github');
+  const url = r.optional('forge.url');
+  const isUrl = url === null || (/^https?:\/\//.test(url) && URL.canParse(url));
+  if (!isUrl) r.problem('forge.url', 'must be an https URL, the base of its API');
+  if (url !== null && isUrl && /^https?:\/\/[^/]*@/.test(url)) r.problem('forge.url', 'holds a credential: take it out and set forge.tokenRef');
+  if (offline && url !== null && isUrl) requireAllowed(r, 'forge.url', url, allowHosts);
+  const repository = r.required('forge.repository');
+  if (repository !== '' && !/^[\w.-]+(?:\/[\w.-]+)+$/.test(repository)) r.problem('forge.repository', 'must be owner/name');
+  r.required('forge.tokenRef');
+  return { type, url, repository, tokenRef: r.reference('forge.tokenRef') ?? '', webhookSecretRef: r.reference('forge.webhookSecretRef'), account: r.optional('forge.account') };
+}
+
+function readProposals(r: Reading, targetRef: string): ServerConfig['proposals'] {
+  const branches = r.list('proposals.branches', ['refs/heads/promote/*']);
+  for (const pattern of branches) {
+    const [prefix = ''] = pattern.split('*');
+    const isPattern = /^refs\/heads\/[A-Za-z0-9_./-]+\*[A-Za-z0-9_./-]*$/.test(pattern) && !pattern.includes('..') && !pattern.includes('//');
+    // Branches of our own are not proposals, and the target branch does not propose itself.
+    if (!isPattern || pattern.startsWith('refs/heads/stella/') || targetRef.startsWith(prefix)) r.problem('proposals.branches', 'must be patterns with one star, such as refs/heads/promote/*, and name neither the target branch nor branches of stella itself');
+  }
+  const context = r.text('proposals.context', 'stella/plan');
+  if (!/^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$/.test(context)) r.problem('proposals.context', 'must be at most 100 letters, digits, dots, slashes, hyphens and underscores');
+  const plansRef = r.branch('proposals.plansBranch', 'stella/plans');
+  if (plansRef === targetRef) r.problem('proposals.plansBranch', 'must be another branch than that of the declarations');
+  return { branches, context, mergedDays: r.integer('proposals.mergedDays', 7, 1, 90), plansRef };
 }
 
 /** Patterns with one star each. Our own branches are read in their own way, and all of a repository's would bring those along. */

@@ -5,6 +5,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { openStorage, type Storage } from '../../src/adapters/postgres/storage.ts';
+import { webhookReaderOf } from '../../src/adapters/forge/open-forge.ts';
 import { createApi, ROUTES } from '../../src/api/app.ts';
 import { listen, type Listening } from '../../src/api/listen.ts';
 import { createMetrics } from '../../src/api/metrics.ts';
@@ -20,6 +21,8 @@ const document = JSON.parse(readFileSync(new URL('../../schemas/openapi.json', i
 };
 const SECRET = 'between us';
 const RECONCILED: LoopStatus = { passes: 1, failures: 0, failuresInRow: 0, records: 2, lastSuccessAt: new Date(AT), lastReport: null, lastDurationMs: 3, overdue: false };
+
+const sign = (body: string | Uint8Array, secret = SECRET): string => `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
 
 let postgres: ScratchPostgres;
 let storage: Storage;
@@ -52,7 +55,7 @@ async function serve(more: Partial<ApiWorld> = {}): Promise<{ readonly url: stri
   const status = more.status ?? (() => RECONCILED);
   const metrics = createMetrics({ status, connected: () => [], now: () => new Date(AT) });
   const api = createApi({
-    reader: log.reader, explain: () => Promise.resolve([]), agents: () => log.agents.list(), connected: () => [], pingStorage: () => storage.ping(), status, wake: (reason) => woken.push(reason), webhookSecret: SECRET,
+    reader: log.reader, explain: () => Promise.resolve([]), agents: () => log.agents.list(), connected: () => [], pingStorage: () => storage.ping(), status, wake: (reason) => woken.push(reason), webhookSecret: SECRET, forgeWebhook: null,
     onError: (cause) => errors.push(cause), metrics: () => metrics.text(), ...more,
   });
   const listening = await listen(api, { host: '127.0.0.1', port: 0 });
@@ -192,7 +195,6 @@ describe('health', () => {
 });
 
 describe('the webhook', () => {
-  const sign = (body: string | Uint8Array, secret = SECRET): string => `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
   const deliver = (url: string, body: string, headers: Record<string, string> = {}): Promise<Answer> =>
     get(`${url}/api/v1/webhooks/generic`, { method: 'POST', body, headers: { 'x-stella-signature': sign(body), 'x-stella-delivery': 'one', ...headers } });
 
@@ -249,6 +251,57 @@ describe('the webhook', () => {
     const { url, woken } = await serve({ webhookSecret: null });
     expect(await deliver(url, 'a')).toMatchObject({ status: 404, body: { code: 'WebhookOff' } });
     expect(woken).toEqual([]);
+  });
+});
+
+describe('the webhook of a forge', () => {
+  const payload = (repository: string): string => JSON.stringify({ action: 'opened', number: 7, pull_request: { number: 7 }, repository: { full_name: repository } });
+  const send = (url: string, body: string, headers: Record<string, string> = {}, type = 'github'): Promise<Answer> =>
+    get(`${url}/api/v1/webhooks/${type}`, {
+      method: 'POST', body,
+      headers: { 'content-type': 'application/json', 'x-github-event': 'pull_request', 'x-github-delivery': 'one', 'x-hub-signature-256': sign(body), ...headers },
+    });
+  async function called(): Promise<{ readonly url: string; readonly told: unknown[] }> {
+    const told: unknown[] = [];
+    const forgeWebhook = { reader: await webhookReaderOf('github'), secret: SECRET, repository: 'shop/deploy', onDelivery: (...delivery: unknown[]) => void told.push(delivery) };
+    return { ...(await serve({ forgeWebhook })), told };
+  }
+
+  test('takes a delivery that the forge signed, and again only once', async () => {
+    const { url, told } = await called();
+    expect(await send(url, payload('Shop/deploy'))).toMatchObject({ status: 202, body: { data: { woken: true } } });
+    expect(await send(url, payload('Shop/deploy'))).toMatchObject({ status: 202, body: { data: { woken: false } } });
+    expect(told).toEqual([[expect.objectContaining({ event: 'proposal', number: 7 }), true]]);
+  });
+
+  test('takes one for another repository, tells of it, and wakes nobody', async () => {
+    const { url, told } = await called();
+    expect(await send(url, payload('thief/deploy'))).toMatchObject({ status: 202, body: { data: { woken: false } } });
+    expect(told).toEqual([[expect.objectContaining({ repository: 'thief/deploy' }), false]]);
+  });
+
+  test.each([
+    ['a signature with another secret', payload('shop/deploy'), { 'x-hub-signature-256': sign(payload('shop/deploy'), 'guess') }, 401],
+    ['no signature', payload('shop/deploy'), { 'x-hub-signature-256': '' }, 401],
+    ['no id', payload('shop/deploy'), { 'x-github-delivery': '' }, 400],
+    ['a payload that was cut off', payload('shop/deploy').slice(0, -9), {}, 400],
+  ] as const)('refuses %s', async (_, body, headers, status) => {
+    const { url, told } = await called();
+    expect(await send(url, body, headers)).toMatchObject({ status });
+    expect(told).toEqual([]);
+  });
+
+  test('stops reading a body that never ends', async () => {
+    const { url, told } = await called();
+    const sent = await endless(`${url}/api/v1/webhooks/github`, { 'x-hub-signature-256': sign(''), 'x-github-delivery': 'endless', 'x-github-event': 'push' });
+    expect(sent).toBeLessThan(50 * limits.webhookBytes);
+    expect(told).toEqual([]);
+  });
+
+  test('is off without a secret, and for every other forge', async () => {
+    const { url } = await called();
+    expect(await send(url, payload('shop/deploy'), {}, 'gitea')).toMatchObject({ status: 404, body: { code: 'WebhookOff' } });
+    expect(await send((await serve()).url, payload('shop/deploy'))).toMatchObject({ status: 404, body: { code: 'WebhookOff' } });
   });
 });
 

@@ -20,6 +20,7 @@ import { explainPromotion } from '../../reconciler/explain-promotion.ts';
 import { LOOP_MESSAGE } from '../../reconciler/loop-suspects.ts';
 import { processTimers, ReconcileLoop, type LoopPass } from '../../reconciler/loop.ts';
 import { ProtectedChangeShelf } from '../../reconciler/protected-change-shelf.ts';
+import { PromotionTrail } from '../../reconciler/proposals/promotion-trail.ts';
 import { Reconciler } from '../../reconciler/reconciler.ts';
 import { identityIn } from '../../reconciler/run-dispatch.ts';
 import { CliError } from '../command.ts';
@@ -27,6 +28,7 @@ import type { RunningServer, ServerWorld } from '../running-server.ts';
 import { AgentInventory } from './agent-inventory.ts';
 import { openControlSocket } from './control-socket.ts';
 import { findGenesisRoot } from './genesis-root.ts';
+import { openProposals, type RunningProposals } from './proposals.ts';
 import { openRepositories, type Repositories } from './repositories.ts';
 import { openAgentAuthority, openSigners } from './server-keys.ts';
 import { openServerRegistries } from './server-registries.ts';
@@ -66,10 +68,10 @@ async function start(config: ServerConfig, world: ServerWorld, unwinding: Unwind
   const log = storage.of({ tenant: root.document.spec.tenant, logId: config.genesis });
   const authority = await openAgentAuthority(config, world.environment, world.now());
   const core = await startCore({ config, world, unwinding, repositories, log, authority });
-  const metrics = createMetrics({ status: () => core.loop.status, connected: () => core.agents.hub.connected(), now: world.now });
+  const metrics = createMetrics({ status: () => core.loop.status, connected: () => core.agents.hub.connected(), now: world.now, proposals: core.proposals.numbers });
   core.listeners.push((pass) => metrics.observePass(pass));
   const http = unwinding.keep(await startApi({ config, world, storage, log, metrics, repositories, ...core }), (opened) => opened.close());
-  await startWatching(config, core.loop, unwinding);
+  await startWatching(config, core, unwinding);
   const issueEnrolmentToken = async (agent: string): Promise<string> => {
     const state = core.reconciler.state;
     if (state !== null && identityIn(state, agent) === null) throw new CliError('AgentNotInForce', `no Agent document named ${agent} is in force`, 'Commit the document that `stella agent keygen` prints, and have it approved.');
@@ -78,6 +80,7 @@ async function start(config: ServerConfig, world: ServerWorld, unwinding: Unwind
   const control = await openControlSocket(config.dataFolder, issueEnrolmentToken);
   if (control !== null) unwinding.keep(control, (opened) => opened.close());
   core.loop.start();
+  core.proposals.loop.start();
   return {
     reconciler: core.reconciler, loop: core.loop, httpPort: http.port, channelPort: core.agents.channelPort, enrolmentPort: core.agents.enrolmentPort, issueEnrolmentToken,
     close: () => unwinding.run(),
@@ -99,7 +102,8 @@ type Parts = {
   readonly log: LogStorage;
   readonly authority: AgentAuthority;
 };
-type Core = { readonly reconciler: Reconciler; readonly loop: ReconcileLoop; readonly agents: AgentServer; readonly listeners: ((pass: LoopPass) => void)[] };
+type Tools = Pick<ConstructorParameters<typeof Reconciler>[0], 'parser' | 'openPgp' | 'registry' | 'signers' | 'author'> & { readonly trail: PromotionTrail };
+type Core = { readonly reconciler: Reconciler; readonly loop: ReconcileLoop; readonly agents: AgentServer; readonly proposals: RunningProposals; readonly listeners: ((pass: LoopPass) => void)[] };
 
 /** Reconciler, agents and executor, which need each other: the reconciler decides, the executor follows the log, agents answer to both. */
 async function startCore(parts: Parts): Promise<Core> {
@@ -124,14 +128,18 @@ async function startCore(parts: Parts): Promise<Core> {
     onInterrupted: (cause) => world.log('warn', 'a run waits', { why: messageOf(cause) }),
   });
   unwinding.keep(executor, (opened) => opened.close());
-  const reconciler = await createReconciler(parts, executor, shelf);
+  const tools = await openTools(parts);
+  const reconciler = createReconciler(parts, tools, executor, shelf);
   late.reconciler = reconciler;
   jobs.start(executor.handlers);
   const listeners: Core['listeners'] = [];
   const loop = createLoop(parts, reconciler, listeners);
   late.loop = loop;
   unwinding.keep(loop, (running) => running.stop());
-  return { reconciler, loop, agents, listeners };
+  const proposals = await openProposals({ ...tools, ...repositories, config: parts.config, world, reconciler, wakeReconciler: (reason) => loop.wake(reason) });
+  unwinding.keep(proposals.loop, (running) => running.stop());
+  listeners.push(() => proposals.worldMoved());
+  return { reconciler, loop, agents, proposals, listeners };
 }
 
 async function startAgents({ config, world, log, authority }: Parts, shelf: ProtectedChangeShelf, reconciler: () => Reconciler | null): Promise<AgentServer> {
@@ -164,15 +172,27 @@ async function rootChainOf(shelf: ProtectedChangeShelf, reconciler: () => Reconc
   return encodeRootChain({ changes: envelopes, artifacts: artifacts.flatMap((digest) => source.get(digest) ?? []) });
 }
 
-async function createReconciler({ config, world, unwinding, repositories, log }: Parts, executor: RunExecutor, shelf: ProtectedChangeShelf): Promise<Reconciler> {
+/** What reconciling and planning have in common. */
+async function openTools({ config, world: { environment, now, random = Math.random }, unwinding }: Parts): Promise<Tools> {
+  return {
+    parser: createDocumentParser(), openPgp: unwinding.keep(openOpenPgpVerifier(), (verifier) => verifier.close()), registry: openServerRegistries(config, { environment, now, random }),
+    signers: await openSigners(config.keys, environment), author: AUTHOR, trail: new PromotionTrail(),
+  };
+}
+
+function createReconciler({ config, world, repositories, log }: Parts, tools: Tools, executor: RunExecutor, shelf: ProtectedChangeShelf): Reconciler {
   const { declarations, evidence } = repositories;
-  const { environment, now, version, random = Math.random } = world;
+  const { now, version } = world;
+  const { trail, ...shared } = tools;
   return new Reconciler({
-    reader: declarations.reader, remote: declarations.remote,
+    ...shared, reader: declarations.reader, remote: declarations.remote,
     evidence: { reader: evidence.reader, remote: evidence.remote, branch: evidence.writer.openBranch(config.evidence.ref) },
-    parser: createDocumentParser(), openPgp: unwinding.keep(openOpenPgpVerifier(), (verifier) => verifier.close()), registry: openServerRegistries(config, { environment, now, random }), signers: await openSigners(config.keys, environment),
-    ledger: log.ledger, executor, now, engineVersion: version, targetRef: config.repository.ref, pin: config.genesis, createLog: world.createLog ?? false, author: AUTHOR,
-    tagPollSeconds: config.tagPollSeconds, candidateRefs: config.repository.candidates, onRecord: ({ record, envelope }) => shelf.add(record, envelope),
+    ledger: log.ledger, executor, now, engineVersion: version, targetRef: config.repository.ref, pin: config.genesis, createLog: world.createLog ?? false,
+    tagPollSeconds: config.tagPollSeconds, candidateRefs: config.repository.candidates, 
+    onRecord: ({ record, envelope }) => {
+      shelf.add(record, envelope);
+      trail.add(record);
+    },
   });
 }
 
@@ -223,13 +243,17 @@ async function readEnvelope(reconciler: Reconciler | null, { evidence }: Reposit
   return object?.ok === true ? object.bytes : undefined;
 }
 
-async function startApi(p: Pick<Core, 'loop' | 'agents' | 'reconciler'> & { readonly repositories: Repositories; readonly config: ServerConfig; readonly world: ServerWorld; readonly storage: Storage; readonly log: LogStorage; readonly metrics: Metrics }): Promise<Awaited<ReturnType<typeof listen>>> {
-  const { config, world, storage, log, loop, agents, metrics, reconciler, repositories } = p;
+async function startApi(p: Pick<Core, 'loop' | 'agents' | 'proposals' | 'reconciler'> & { readonly repositories: Repositories; readonly config: ServerConfig; readonly world: ServerWorld; readonly storage: Storage; readonly log: LogStorage; readonly metrics: Metrics }): Promise<Awaited<ReturnType<typeof listen>>> {
+  const { config, world, storage, log, loop, agents, metrics, reconciler, repositories, proposals } = p;
   const { secretRef } = config.webhook;
   const secret = secretResolver({ environment: world.environment, secretFolders: config.secretFolders });
   const api = createApi({
     reader: log.reader, explain: (row) => explainPromotion({ log: () => logOf(reconciler), reader: repositories.evidence.reader, records: log.reader }, row), agents: () => log.agents.list(), connected: () => agents.hub.connected(), pingStorage: () => storage.ping(), status: () => loop.status,
-    wake: (reason) => loop.wake(reason), webhookSecret: secretRef === null ? null : await secret(secretRef), metrics: () => metrics.text(),
+    wake: (reason) => {
+      loop.wake(reason);
+      proposals.look(reason);
+    },
+    webhookSecret: secretRef === null ? null : await secret(secretRef), forgeWebhook: proposals.webhook, metrics: () => metrics.text(),
     onError: (cause) => world.log('error', 'a request failed', { why: messageOf(cause) }),
   });
   return listen(api, config.http);
@@ -239,8 +263,14 @@ function logOf({ state, evidenceTip }: Reconciler): ReturnType<Parameters<typeof
   return state === null || evidenceTip === null ? null : { state, evidenceTip };
 }
 
-async function startWatching(config: ServerConfig, loop: ReconcileLoop, unwinding: Unwinding): Promise<void> {
-  const watching = await watchRepository(config.repository.url, { ignoredRef: config.evidence.ref, onMove: () => loop.wake('file') });
+async function startWatching(config: ServerConfig, { loop, proposals }: Pick<Core, 'loop' | 'proposals'>, unwinding: Unwinding): Promise<void> {
+  const watching = await watchRepository(config.repository.url, {
+    ignoredRefs: [config.evidence.ref, config.proposals.plansRef],
+    onMove: () => {
+      loop.wake('file');
+      proposals.look('file');
+    },
+  });
   if (watching !== null) unwinding.keep(watching, (opened) => opened.close());
 }
 

@@ -202,6 +202,13 @@ export const limits = {
   jobPayloadBytes: 64 * 1024,
   runStateBytes: 1024 * 1024,
   inventoryBytes: 1024 * 1024,
+  /** Notifications that wait to be sent; further ones are dropped, with a condition. How old one may be when it is told or sent; tries of one, the first included. */
+  notificationsWaiting: 5_000,
+  notificationAgeMs: 24 * 3_600_000,
+  notificationAttempts: 10,
+  /** Sending one notification; what the receiver answers. */
+  notificationSendMs: 30_000,
+  notificationAnswerBytes: 16 * 1024,
   /** Items of one page of a list. */
   pageItems: 500,
   /** One SQL statement of the application; one connection attempt; waiting for a lock. */
