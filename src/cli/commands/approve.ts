@@ -1,30 +1,21 @@
 import { parseInstant } from '../../core/model/instant.ts';
-import type { Digest } from '../../core/model/digest.ts';
-import type { ApprovalSpec, DocumentOf } from '../../core/model/documents.ts';
-import { inForceOf } from '../../core/evidence/log-state.ts';
-import { emptyDesiredState } from '../../core/desired/desired-state.ts';
-import type { PlanningWorld, Subject } from '../../reconciler/planning.ts';
-import { rootKeysFor } from '../../reconciler/root-proposal.ts';
-import { approvalPath, signedApproval, signerOf } from '../approval-document.ts';
-import { changeSpec, changeText, changeView } from '../approve-change.ts';
-import { promotionSpec, promotionText, promotionView, type Answer, type PromotionView } from '../approve-promotion.ts';
-import { reviewQuestion } from '../approve-review.ts';
-import { rewriteQuestion } from '../approve-rewrite.ts';
-import { EVIDENCE_OPTIONS, KEY_OPTION, LAYOUT_OPTION, REF_OPTION, commitText, seenCommit, type CloneParts, type Evidence, type LoadedDeclarations, type PersonalKey, type Repository } from '../clone.ts';
-import { protectedAmong } from '../../core/proposal/check-commits.ts';
+import { candidateQuestions, questionForDigest } from '../approve-candidate.ts';
+import { approverOf, askReview, askRewrite, changeQuestion, promotionQuestion, withdrawQuestion, type ApproveDesk, type Question } from '../approve-questions.ts';
+import { branchNamed, isPlace, namedBy, proposalNumbered, type ApproveCandidate, type Named } from '../approve-target.ts';
+import { signerOf } from '../approval-document.ts';
+import { EVIDENCE_OPTIONS, KEY_OPTION, LAYOUT_OPTION, REF_OPTION, type CloneParts } from '../clone.ts';
 import { CliError, flagOption, OUTPUT_OPTION, textOption, textOptions, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
-import { aboutText, DecidedPlans, earlierChanges, saidBy, sinceApproval, sinceText, standingChanges, standingFor, stands, withdrawalSpec, withdrawalsOf, type SinceApproval } from '../earlier-approval.ts';
-import { bareChanges, pendingIn } from '../../core/proposal/pending.ts';
-import { checkTags, planSubject, type PlannedSubject } from '../plan-subject.ts';
-import { publishApproval, remoteFor, type Published } from '../publish-approval.ts';
+import { DecidedPlans } from '../earlier-approval.ts';
 import { requireEvidence } from '../require-evidence.ts';
+import { destinationOf, settleQuestion, type Answered } from '../sign-answers.ts';
+import { remoteFor } from '../publish-approval.ts';
 import { plain } from '../../core/model/plain-text.ts';
 
 export const command: Command<CloneParts> = {
   name: 'approve',
   summary: 'Approve or reject a promotion or a protected change',
   usage: [
-    'stella approve <environment>/<application> [--ref REF] [--reject | --refresh]', 'stella approve --pending [--only Kind/name]', 'stella approve --change sha256:…',
+    'stella approve <environment>/<application> [--ref REF] [--reject | --refresh]', 'stella approve <number of a pull request>', 'stella approve <branch>', 'stella approve <digest>', 'stella approve --pending [--only Kind/name]', 'stella approve --change sha256:…',
     'stella approve --rewrite <from>..<to>', 'stella approve --review <environment>/<application>',
     'stella approve <environment>/<application> --withdraw', 'stella approve --pending --withdraw',
   ],
@@ -38,6 +29,11 @@ a branch of its own on origin, so you need no push rights on the requester's bra
 that remote it stays on a local branch. A branch that is behind is planned as the tip of the target branch with its
 files laid over; a file that both changed is a conflict, and nothing is approved.
 
+With the number of a pull request (where the clone names a forge, see \`stella promote --help\`) or a branch, it takes
+everything there that waits for you, promotions and protected changes, and asks for each. With a digest, or its first
+twelve digits, it takes what has that digest: on the target branch, on a branch promote/…, or in a pull request. After
+each answer it says what is still missing.
+
 With --pending or --change you approve changes of protected documents, such as principals, environments and targets:
 what is in force is shown against what the commit says. The trust root changes alone: --only TrustRoot.
 
@@ -49,6 +45,8 @@ approved here, and approves that.
 
 Example:
   stella approve prod/shop
+  stella approve 12
+  stella approve promote/prod/shop-1.5.0
   stella approve prod/shop --ref feature-branch --comment "seen in staging"
   stella approve prod/shop --reject --comment "not before Monday"
   stella approve prod/shop --withdraw
@@ -77,30 +75,27 @@ Exit codes: 0 signed, 1 there is nothing to approve or you said no, 2 error.`,
   run,
 };
 
-type Desk = {
-  readonly context: CommandContext; readonly clone: CloneParts; readonly repository: Repository; readonly evidence: Evidence; readonly plans: DecidedPlans;
-  readonly key: PersonalKey; readonly principal: string;
-};
-/** What is put before the person: its text, its model, and the documents that their answer becomes. */
-type Question = { readonly text: string; readonly model: object; readonly specs: readonly ApprovalSpec[]; readonly warnings: readonly string[] };
-
 async function run(context: CommandContext, parts: () => Promise<CloneParts>): Promise<ExitCode> {
   const isChange = flagOption(context.values, 'pending') || textOption(context.values, 'change') !== undefined;
   const [name, ...rest] = context.positionals;
   const isRewrite = textOption(context.values, 'rewrite') !== undefined;
-  if (rest.length > 0 || (name === undefined) !== (isChange || isRewrite)) throw usageError('Name one promotion, such as prod/shop, or --pending, --change, or --rewrite.', command);
+  if (rest.length > 0 || (name === undefined) !== (isChange || isRewrite)) throw usageError('Name one promotion, pull request, branch or digest, such as prod/shop or 12; or --pending, --change, or --rewrite.', command);
   const isAfterwards = isRewrite || flagOption(context.values, 'review');
   if (isAfterwards && (isChange || flagOption(context.values, 'withdraw') || flagOption(context.values, 'refresh'))) throw usageError('--rewrite and --review stand alone, but for --reject.', command);
   if (['reject', 'withdraw', 'refresh'].filter((option) => flagOption(context.values, option)).length > 1) throw usageError('--reject, --withdraw and --refresh are three answers; give one.', command);
   demandExpiry(context);
   demandExcept(context);
+  const named = name === undefined ? null : namedBy(name);
+  demandPlain(context, named);
   const clone = await parts();
   const repository = await clone.openRepository(context);
   try {
     const plans = new DecidedPlans();
+    if (named !== null && named.type !== 'pair') await fetchNewest(context, repository);
     const evidence = await requireEvidence(context, clone, repository, plans.visit);
     const key = await clone.personalKey(context, repository);
     const desk = { context, clone, repository, evidence, plans, key };
+    if (named !== null && (named.type !== 'pair' || (await isBranch(desk, named.text)))) return await settleNamed({ ...desk, principal: signerOf(evidence, key, context.now()).metadata.name }, named);
     if (flagOption(context.values, 'withdraw')) return await settle({ ...desk, principal: signerOf(evidence, key, context.now()).metadata.name }, withdrawQuestion);
     if (isAfterwards) return await settle({ ...desk, principal: signerOf(evidence, key, context.now()).metadata.name }, isRewrite ? askRewrite : askReview);
     const loaded = await clone.loadCandidate(repository, evidence, textOption(context.values, 'ref') ?? 'HEAD');
@@ -109,6 +104,68 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
   } finally {
     await repository.close();
   }
+}
+
+/** `<a>/<b>` is a branch where no environment has that name, and a branch has; what is said of a place is about the place. */
+async function isBranch({ context: { values }, evidence, repository }: Omit<ApproveDesk, 'principal'>, text: string): Promise<boolean> {
+  return !isPlace(evidence.state, text) && strayFor(values) === undefined && (await branchNamed(repository, text)) !== null;
+}
+
+function strayFor(values: CommandContext['values']): string | undefined {
+  return ['ref', 'only', 'withdraw', 'refresh', 'review'].find((option) => values[option] !== undefined && values[option] !== false);
+}
+
+/** What is named by number, branch or digest says itself which commit is meant. */
+function demandPlain({ values }: CommandContext, named: Named | null): void {
+  if (named === null || named.type === 'pair') return;
+  const stray = strayFor(values);
+  if (stray !== undefined) throw usageError(`--${stray} goes with <environment>/<application>, and not with the number of a pull request, a branch or a digest.`, command);
+}
+
+/** Somebody who names a pull request, a branch or a digest saw it elsewhere, so what is here may be older. */
+async function fetchNewest(context: CommandContext, repository: ApproveDesk['repository']): Promise<void> {
+  const remote = await remoteFor(repository, textOption(context.values, 'remote'));
+  if (remote === null) return;
+  const fetched = await context.terminal.during(`Fetching from ${remote}`, repository.git.tryRun(['fetch', '--quiet', remote]));
+  if (fetched === null) context.terminal.note(`note: ${remote} could not be asked for what is newest; going on with what is here`);
+}
+
+async function settle(desk: ApproveDesk, asked: (desk: ApproveDesk) => Question | Promise<Question>): Promise<ExitCode> {
+  const remote = await destinationOf(desk);
+  const answered = await settleQuestion(desk, await asked(desk), remote);
+  if (answered !== null) await desk.context.terminal.result(answered.model, () => answered.text);
+  return answered === null ? 1 : 0;
+}
+
+/** Everything behind a number, a branch or a digest that waits for this person, one question after the other. */
+async function settleNamed(desk: ApproveDesk, named: Named): Promise<ExitCode> {
+  const { context: { terminal }, evidence } = desk;
+  const remote = await destinationOf(desk);
+  const { candidate, questions, notes } = await questionsFor(desk, named);
+  terminal.note(plain(`${candidate.title}, at ${candidate.commit.slice(0, 12)}`));
+  for (const note of notes) terminal.note(plain(`note: ${note}`));
+  if (questions.length === 0) throw new CliError('NothingToApprove', `Nothing there waits for ${desk.principal}.`, notes.length > 0 ? null : `It changes no promotion and no protected document of ${evidence.state.tip?.ref ?? 'the target branch'}.`, { exitCode: 1 });
+  const answers: Answered[] = [];
+  for (const question of questions) {
+    const answered = await settleQuestion(desk, await question(), remote);
+    if (answered !== null) answers.push(answered);
+    if (answered !== null && terminal.form === 'table') terminal.line(answered.text);
+  }
+  const number = candidate.proposal?.number ?? null;
+  if (terminal.form !== 'table') await terminal.result({ title: candidate.title, commit: candidate.commit, number, answers: answers.map(({ model }) => model), notes }, () => '');
+  return answers.length === 0 ? 1 : 0;
+}
+
+type Questions = { readonly candidate: ApproveCandidate; readonly questions: readonly (() => Promise<Question>)[]; readonly notes: readonly string[] };
+
+async function questionsFor(desk: ApproveDesk, named: Named): Promise<Questions> {
+  if (named.type === 'digest') {
+    const { candidate, question } = await questionForDigest(desk, named.digits);
+    return { candidate, questions: [question], notes: [] };
+  }
+  const candidate = named.type === 'number' ? await proposalNumbered(desk, named.number, desk.evidence.state) : await branchNamed(desk.repository, named.text);
+  if (candidate === null) throw new CliError('TargetUnknown', `${named.type === 'number' ? '' : named.text} names no environment in force, no branch here or on origin, and no digest.`, 'Name a promotion (prod/shop), the number of a pull request, a branch, or at least twelve digits of a digest.');
+  return { candidate, ...(await candidateQuestions(desk, candidate)) };
 }
 
 function demandExpiry({ values, now }: CommandContext): void {
@@ -124,172 +181,4 @@ function demandExcept({ values, positionals }: CommandContext): void {
   if (textOptions(values, 'except').length === 0) return;
   const isYes = positionals.length === 1 && !['reject', 'withdraw', 'review'].some((option) => flagOption(values, option));
   if (!isYes) throw usageError('--except goes with the approval of a promotion, and with nothing else.', command);
-}
-
-/** T24: the freezes that this yes lets the promotion through. @throws CliError `NotExcepted` for one that lets nobody say so */
-function exceptedBy({ context, evidence }: Desk): Pick<Answer, 'excepts'> {
-  const excepts = [...new Set(textOptions(context.values, 'except'))].sort();
-  for (const name of excepts) {
-    const found = inForceOf(evidence.state, 'Freeze', name);
-    if (found?.spec.except === undefined) throw new CliError('NotExcepted', found === null ? `No freeze ${name} is in force.` : `Freeze ${name} lets nobody except anything.`, 'See: stella stop list', { exitCode: 1 });
-  }
-  return excepts.length === 0 ? {} : { excepts };
-}
-
-function askRewrite(desk: Desk): Promise<Question> {
-  const { context: { values, now } } = desk;
-  return rewriteQuestion({ ...desk, now: now().toISOString() }, textOption(values, 'rewrite') ?? '', textOption(values, 'ref') ?? 'HEAD', plainAnswer(desk));
-}
-
-function askReview(desk: Desk): Question {
-  const { context: { positionals, now }, evidence, principal } = desk;
-  return reviewQuestion(evidence, subjectOf(positionals[0] ?? ''), { principal, asOf: now().toISOString(), answer: () => plainAnswer(desk) });
-}
-
-function plainAnswer({ context: { values }, clone }: Desk): Answer {
-  const [comment, expires] = [textOption(values, 'comment'), textOption(values, 'expires')];
-  return { action: flagOption(values, 'reject') ? 'reject' : 'approve', nonce: clone.randomHex(16), ...(comment === undefined ? {} : { comment }), ...(expires === undefined ? {} : { expires }) };
-}
-
-/** Who holds the key: a person in force, or for the trust root also who holds a key that only the roots list (T16). */
-function approverOf({ context, evidence, key }: Omit<Desk, 'principal'>, loaded: LoadedDeclarations): string {
-  const pending = context.positionals[0] === undefined ? pendingIn(evidence.state, loaded.desired, textOptions(context.values, 'only')) : null;
-  const rings = pending === null ? [] : rootKeysFor(bareChanges(pending), loaded.desired, evidence.state, evidence.openPgp);
-  const holder = rings.map((ring) => ring.get(key.fingerprint)).find((found) => found !== undefined);
-  return holder === undefined ? signerOf(evidence, key, context.now()).metadata.name : holder.principal.metadata.name;
-}
-
-/** The answer to `digest`; a yes says of which earlier withdrawals it knows. */
-function answerTo(desk: Desk, world: PlanningWorld, about: { readonly type: 'promotion' | 'change'; readonly digest: Digest }): Answer {
-  const answer = plainAnswer(desk);
-  const { action } = answer;
-  const despite = action === 'approve' ? withdrawalsOf(saidBy(world, desk.principal, about.type), about.digest) : [];
-  return { ...answer, ...(despite.length === 0 ? {} : { despite }) };
-}
-
-async function promotionQuestion(desk: Desk, loaded: LoadedDeclarations, name: string): Promise<Question> {
-  const { context, clone, repository, evidence, principal } = desk;
-  const subject = subjectOf(name);
-  const asOf = context.now().toISOString();
-  const world = await clone.worldOf(repository, evidence, loaded, asOf);
-  const registry = clone.registryOf(context, repository);
-  const one = await context.terminal.during('Planning', planSubject(world, subject, registry, asOf));
-  if (one.satisfied) throw new CliError('NothingToApprove', `${name} runs already what this commit declares.`, null, { exitCode: 1 });
-  const tags = await context.terminal.during('Resolving tags', checkTags(world, one, registry));
-  const view = promotionView(world, one, tags);
-  const answer = { ...answerTo(desk, world, view), ...exceptedBy(desk) };
-  const warnings = warningsAbout(view, answer, principal);
-  const others = protectedAmong(loaded.changedKeys);
-  if (others.length > 0) warnings.push(`note: this branch changes ${others.slice(0, 5).join(', ')}${others.length > 5 ? ' and more' : ''} as well, which is not in force and not in what you approve here; if it is to change what runs, it comes into force first: stella approve --pending`);
-  const since = flagOption(context.values, 'refresh') ? refreshed(desk, { world, one, view }) : null;
-  if (since === 'unknown') warnings.push('note: the log does not hold what you approved before, so all of it is shown');
-  const isShort = since !== null && since !== 'unknown';
-  const text = isShort ? sinceText(view, since) : promotionText(view);
-  return {
-    text: `${text}\n  commit      ${commitText(loaded)}`, model: { ...view, ...(isShort ? { since } : {}), seenAt: seenCommit(loaded), onto: loaded.tip }, specs: [promotionSpec(view, answer)], warnings,
-  };
-}
-
-function subjectOf(name: string): Subject {
-  const [environment = '', application = '', more] = name.split('/');
-  if (environment === '' || application === '' || more !== undefined) throw usageError('Name environment and application, such as prod/shop.', command);
-  return { environment, application };
-}
-
-function warningsAbout(view: PromotionView, answer: Answer, principal: string): string[] {
-  const warnings: string[] = [];
-  if (answer.action === 'approve' && view.requesters.includes(principal)) warnings.push(`note: ${principal} asked for this, so this approval counts only where a rule lets authors approve`);
-  if (answer.action === 'approve' && view.rejectedBy.includes(principal)) warnings.push(`note: ${principal} rejected this before, and a no is not taken back`);
-  if (answer.despite !== undefined) warnings.push(`note: ${principal} withdrew an approval of this before; this one stands in spite of that`);
-  if (answer.excepts !== undefined) warnings.push(`note: this lets it through ${answer.excepts.join(', ')} as well, as far as the freeze says that ${principal} may`);
-  if (view.rules.length === 0) warnings.push(`note: no rule asks for approvals in ${view.environment}`);
-  return warnings;
-}
-
-/** What is other than at the last approval of this person here. @throws CliError `NothingToRefresh`, `NothingToApprove` */
-function refreshed({ plans, principal }: Desk, { world, one, view }: { readonly world: PlanningWorld; readonly one: PlannedSubject; readonly view: PromotionView }): SinceApproval | 'unknown' {
-  const said = stands(saidBy(world, principal, 'promotion')).filter(({ seen }) => seen.subject?.environment === view.environment && seen.subject.application === view.application);
-  const earlier = said.at(-1);
-  if (earlier === undefined) throw new CliError('NothingToRefresh', `${principal} has approved nothing in ${view.environment}/${view.application} that the log knows.`, `Look at all of it: stella approve ${view.environment}/${view.application}`, { exitCode: 1 });
-  if (view.approvedBy.includes(principal)) throw new CliError('NothingToApprove', `Nothing changed: the approval of ${principal} counts as it is.`, null, { exitCode: 1 });
-  const { plan } = one.planned.material;
-  return plan === null ? 'unknown' : (sinceApproval(earlier, plans, { world, plan, view, rules: one.built.input.clauses }) ?? 'unknown');
-}
-
-async function changeQuestion(desk: Desk, loaded: LoadedDeclarations): Promise<Question> {
-  const { context, clone, repository, evidence, principal } = desk;
-  const world = await clone.worldOf(repository, evidence, loaded, context.now().toISOString());
-  const p = { only: textOptions(context.values, 'only'), change: textOption(context.values, 'change') };
-  const first = changeView(world, loaded, { ...p, earlier: [] });
-  const keys = new Set(first.changes.map(({ kind, name }) => `${kind}/${name}`));
-  const earlier = flagOption(context.values, 'refresh') ? earlierChanges(saidBy(world, principal, 'change'), keys) : [];
-  const { rootLeftOut, liftings, ...view } = earlier.length === 0 ? first : changeView(world, loaded, { ...p, earlier });
-  const warnings = rootLeftOut ? ['note: the trust root differs as well and is left out; it changes alone: stella approve --pending --only TrustRoot'] : [];
-  if (liftings.length > 0) warnings.push(`note: ${liftings.join(', ')} would be lifted and is left out, because a stop is lifted only on purpose: stella approve --pending --only ${liftings[0] ?? ''}`);
-  if (flagOption(context.values, 'refresh') && earlier.length === 0) warnings.push('note: the log knows no earlier approval of these documents by you, so all of it is shown');
-  return { text: changeText(world, loaded, view), model: view, specs: [changeSpec(view, answerTo(desk, world, view))], warnings };
-}
-
-/** Needs no plan, and so no branch without conflicts and no registry: taking back must be easy. @throws CliError `NothingToWithdraw` */
-async function withdrawQuestion({ context, clone, repository, evidence, principal }: Desk): Promise<Question> {
-  const tip = evidence.state.tip?.commit;
-  if (tip === undefined) throw new CliError('NothingToWithdraw', 'The log has seen nothing yet.', null, { exitCode: 1 });
-  const world = await clone.worldOf(repository, evidence, { tip, target: tip, desired: emptyDesiredState(), changedKeys: [], changedPaths: [] }, context.now().toISOString());
-  const [name] = context.positionals;
-  const said = saidBy(world, principal, name === undefined ? 'change' : 'promotion');
-  const standing = name === undefined ? standingChanges(said, world.state, { change: textOption(context.values, 'change'), only: textOptions(context.values, 'only') }) : standingFor(said, subjectOf(name), world.state);
-  const byDigest = new Map(standing.map((one) => [one.seen.approves.digest, one]));
-  if (byDigest.size === 0) throw new CliError('NothingToWithdraw', `There is no approval by ${principal} that could be withdrawn.`, 'See what was observed: git fetch origin; stella explain.', { exitCode: 1 });
-  const comment = textOption(context.values, 'comment');
-  const specs = [...byDigest.values()].map(({ document }) => withdrawalSpec(document.spec, clone.randomHex(16), comment));
-  const lines = [...byDigest.values()].map(({ seen, document }) => plain(`Approval of ${aboutText(document.spec)} by ${principal}, observed ${seen.observedAt}, digest ${seen.approves.digest}`));
-  return { text: lines.join('\n'), model: { type: 'withdrawal', digest: specs[0]?.digest, withdrawn: specs.map(({ type, digest }) => ({ type, digest })) }, specs, warnings: [] };
-}
-
-const ANSWERS = { approve: { ask: 'Approve', done: 'Approved' }, reject: { ask: 'Reject', done: 'Rejected' }, withdraw: { ask: 'Withdraw', done: 'Withdrawn' } } as const;
-
-async function settle(desk: Desk, asked: (desk: Desk) => Question | Promise<Question>): Promise<ExitCode> {
-  const { context: { terminal, values }, key, principal, repository } = desk;
-  // Before anything is signed: a signature that nobody gets is worse than none.
-  const remote = flagOption(values, 'no-push') || flagOption(values, 'file') ? null : await remoteFor(repository, textOption(values, 'remote'));
-  const question = await asked(desk);
-  const words = ANSWERS[question.specs[0]?.action ?? 'approve'];
-  if (terminal.form === 'table' || terminal.isInteractive) terminal.note(question.text);
-  for (const warning of question.warnings) terminal.note(terminal.paint('yellow', warning));
-  if (!flagOption(values, 'yes')) {
-    if (!terminal.isInteractive) throw new CliError('NotAsked', 'Nobody is there to be asked.', 'Look at what is shown, then say --yes.');
-    const answer = await terminal.ask(`${words.ask} this as ${principal}? [y/N] `);
-    if (!/^y(es)?$/i.test(answer)) {
-      terminal.note('Nothing was signed.');
-      return 1;
-    }
-  }
-  const delivered: (Delivered & { readonly document: string })[] = [];
-  for (const spec of question.specs) {
-    const document = await signedApproval(desk.evidence, principal, spec, key);
-    delivered.push({ document: document.metadata.name, ...(await deliver(desk, document, remote)) });
-  }
-  const [first, ...others] = delivered;
-  const model = { ...question.model, action: question.specs[0]?.action, principal, fingerprint: key.fingerprint, ...first, ...(others.length === 0 ? {} : { others }) };
-  await terminal.result(model, () => delivered.map((one) => `${terminal.paint('green', words.done)} by ${principal}: ${whereText(one)}`).join('\n'));
-  return 0;
-}
-
-type Delivered = { readonly path: string } & Partial<Published>;
-
-async function deliver({ context, clone, repository, principal }: Desk, document: DocumentOf<'Approval'>, remote: string | null): Promise<Delivered> {
-  const { stringify } = await import('yaml');
-  const text = stringify(document, { lineWidth: 0, aliasDuplicateObjects: false });
-  const path = approvalPath(document);
-  if (flagOption(context.values, 'file')) {
-    await clone.writeText(`${repository.folder}/${path}`, text);
-    return { path };
-  }
-  const published = await context.terminal.during('Pushing', publishApproval(repository, { document, text, principal, remote }));
-  return { path, ...published };
-}
-
-function whereText(delivered: Delivered): string {
-  if (delivered.branch === undefined) return `${delivered.path} is written; commit and push it`;
-  return delivered.remote === null || delivered.remote === undefined ? `on the local branch ${delivered.branch}; push it` : `pushed to ${delivered.remote} ${delivered.branch}`;
 }
