@@ -22,6 +22,8 @@ export type JobHandler = (payload: Json, context: JobContext) => Promise<void>;
 export interface JobQueue {
   /** @throws StorageError `LimitExceeded` for a payload over `limits.jobPayloadBytes`, `StorageUnavailable`. */
   enqueue(name: string, payload: Json, options?: JobOptions): Promise<void>;
+  /** How many jobs of this name wait or are to be tried again. @throws StorageError `StorageUnavailable` */
+  waiting(name: string): Promise<number>;
   /**
    * Starts executing. Waits in the background while another server executes for this log. Jobs that a dead server held are freed.
    * Goes on by itself after an outage of Postgres.

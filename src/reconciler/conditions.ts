@@ -3,10 +3,10 @@ import type { Condition } from '../ports/ledger.ts';
 
 export type ConditionReason =
   | RootFault['code']
-  | 'Reconciled' | 'Pending' | 'TagMoved' | 'TagUnresolved' | 'RegistryFault' | 'ReleaseChanged' | 'LockFailed' | 'Declaration' | 'ChangePending' | 'ChangeRefused' | 'Rewound' | 'ReviewMissing'
+  | 'Reconciled' | 'Pending' | 'TagMoved' | 'TagUnresolved' | 'TokenRefused' | 'RegistryFault' | 'ReleaseChanged' | 'LockFailed' | 'Declaration' | 'ChangePending' | 'ChangeRefused' | 'Rewound' | 'ReviewMissing'
   | 'ForeignEvidence' | 'LogMissing' | 'GenesisMismatch' | 'FetchFailed' | 'PushFailed' | 'StorageUnavailable' | 'HistoryFault' | 'Waiting' | 'Refused' | 'Running' | 'Deployed' | 'Failed'
   | 'LiftingPending' | 'StopRefused' | 'QuorumUnreachable' | 'InternalError' | 'ForgeRateLimited' | 'ForgeUnauthorized' | 'ForgeRefused' | 'ForgeUnavailable' | 'TooManyProposals' | 'ForeignPlans' | 'ForeignDelivery'
-  | 'DiskFull' | 'Deprecated' | 'LoopSuspected';
+  | 'DiskFull' | 'Deprecated' | 'LoopSuspected' | 'NotificationsFailing';
 
 export type ConditionChanges = { readonly set: readonly Condition[]; readonly remove: readonly Pick<Condition, 'kind' | 'name' | 'type'>[] };
 

@@ -1,7 +1,9 @@
 import type { CommitId } from '../core/model/commit-id.ts';
-import type { Digest } from '../core/model/digest.ts';
-import { documentDigest, documentKey, type DocumentKey, type DocumentOf } from '../core/model/documents.ts';
+import { digestOfBytes, type Digest } from '../core/model/digest.ts';
+import { documentDigest, documentKey, registryIn, type DocumentKey, type DocumentOf } from '../core/model/documents.ts';
+import { parseInstant } from '../core/model/instant.ts';
 import { compareText, splitPair } from '../core/model/names.ts';
+import { plain } from '../core/model/plain-text.ts';
 import { identityOf, preimageDigest, releaseSpecDigest, type Lock, type LockComponent } from '../core/model/preimages.ts';
 import { ballotOf } from '../core/decision/ballot.ts';
 import { buildDecisionInput } from '../core/decision/build-input.ts';
@@ -9,6 +11,7 @@ import { approvalsGate } from '../core/decision/gate/approvals.ts';
 import { separationGate } from '../core/decision/gate/separation.ts';
 import { instantTextOf } from '../core/decision/instants.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
+import { audienceOf, personOf, verifyIdentityToken } from '../core/trust/identity-token.ts';
 import { withLock } from '../core/evidence/add-lock.ts';
 import { inForceOf, type LockEntry, type LogState } from '../core/evidence/log-state.ts';
 import type { ReleaseLockPredicate } from '../core/evidence/records.ts';
@@ -64,6 +67,7 @@ async function lockRelease(pass: Pass, release: DocumentOf<'Release'>): Promise<
   const resolved = adopted ?? (await resolveAll(pass, wanted.components));
   if ('reason' in resolved) return resolved;
   record(pass, release, wanted.components, lockWith(resolved.digests), resolved, files);
+  reportToken(pass, release);
   return null;
 }
 
@@ -74,10 +78,12 @@ function record(pass: Pass, release: DocumentOf<'Release'>, components: readonly
   for (const { component, digest } of basis.seen) observeTag(pass, component, digest);
   for (const file of files) batch.artifact(file.bytes);
   const [application, version] = splitPair(release.metadata.name);
+  const onBehalfOf = behalfOf(batch.state, release, batch.asOf);
+  if (onBehalfOf !== null) batch.artifact(tokenBytes(release));
   batch.add({
     type: 'release-lock',
     predicate: {
-      application, release: version, releaseSpec: releaseSpecDigest(release), spec: identityOf(release.spec), lock, lockDigest: preimageDigest(lock), basis: basis.basis, approval: basis.approval,
+      application, release: version, releaseSpec: releaseSpecDigest(release), spec: identityOf(release.spec), lock, lockDigest: preimageDigest(lock), basis: basis.basis, approval: basis.approval, onBehalfOf,
       tags: components.flatMap((c) => { const digest = basis.digests.get(c.name); return digest === undefined ? [] : [{ component: c.name, tag: c.tag, digest }]; }),
     },
   });
@@ -106,8 +112,8 @@ async function resolveAll(pass: Pass, components: readonly WantedComponent[]): P
 
 /** What the tag points to now, asked at the registry that the Integration in force names. */
 export async function resolveTag(pass: Pick<Pass, 'batch' | 'registry'>, component: WantedComponent): Promise<Digest | Fault> {
-  const integration = inForceOf(pass.batch.state, 'Integration', component.registry);
-  if (integration === null || component.tag === null) return { reason: 'LockFailed', message: `component ${component.name}: integration ${component.registry} is not in force, or it has neither tag nor digest` };
+  const integration = registryIn(inForceOf(pass.batch.state, 'Integration', component.registry));
+  if (integration === null || component.tag === null) return { reason: 'LockFailed', message: `component ${component.name}: integration ${component.registry} is not in force or is no registry, or it has neither tag nor digest` };
   const { host } = integration.spec;
   if (host !== undefined && !component.repository.startsWith(`${host}/`)) {
     return { reason: 'LockFailed', message: `component ${component.name}: repository ${component.repository} is not at ${host}, the host of integration ${component.registry}` };
@@ -170,9 +176,35 @@ async function counts(pass: Pass, promotion: DocumentOf<'Promotion'>, release: D
   return input.clauses.length > 0 && agreed && approvals.counted.some((vote) => vote.documents.includes(document));
 }
 
+function tokenOf({ signatures = [] }: DocumentOf<'Release'>): string | null {
+  return signatures.find(({ format }) => format === 'oidc')?.signature ?? null;
+}
+
+function tokenBytes(release: DocumentOf<'Release'>): Uint8Array {
+  return new TextEncoder().encode(tokenOf(release) ?? '');
+}
+
+/** T19: for whom a service wrote the release, if its token says so now and names a person in force. */
+function behalfOf(state: LogState, release: DocumentOf<'Release'>, at: string): LockEntry['onBehalfOf'] {
+  const token = tokenOf(release);
+  if (token === null) return null;
+  const verdict = verifyIdentityToken(state, { token, audience: audienceOf(releaseSpecDigest(release)), observedAt: parseInstant(at) });
+  return verdict.ok && personOf(state, verdict) !== null ? { issuer: verdict.issuer, subject: verdict.subject, token: digestOfBytes(tokenBytes(release)) } : null;
+}
+
+/** A token that does not count leaves who asked unknown (T20), for ever: a release is locked once. */
+function reportToken({ batch, conditions }: Pass, release: DocumentOf<'Release'>): void {
+  const { name } = release.metadata;
+  const token = tokenOf(release);
+  if (token === null || batch.state.locks.get(name)?.onBehalfOf !== null) return;
+  const verdict = verifyIdentityToken(batch.state, { token, audience: audienceOf(releaseSpecDigest(release)), observedAt: parseInstant(batch.asOf) });
+  const why = verdict.ok ? `PersonUnknown: no person in force is ${verdict.subject} at ${verdict.issuer}` : `${verdict.code}: ${verdict.message}`;
+  conditions.set({ kind: 'Release', name, type: 'Reconciling', status: 'False', reason: 'TokenRefused', message: plain(`its token does not tell for whom it was written, so nobody knows who asked: ${why}; give the content a new version with a token that counts`) });
+}
+
 /** What the log would hold of a release if it were locked now. */
 export function supposedLock(state: LogState, release: DocumentOf<'Release'>, { lock, tip, at }: { readonly lock: Lock; readonly tip: CommitId; readonly at: string }): LockEntry {
-  return { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: state.size, tip, before: state.tip?.before ?? null, lockedAt: at, channel: release.spec.channel ?? null };
+  return { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(release), seq: state.size, tip, before: state.tip?.before ?? null, lockedAt: at, channel: release.spec.channel ?? null, onBehalfOf: behalfOf(state, release, at) };
 }
 
 /** Looks again at tags of releases that are locked: the lock does not follow, but a move is observed and reported. */

@@ -24,7 +24,8 @@ export class LogBatchError extends Error {
   }
 }
 
-export type BatchRecord = { readonly record: EvidenceRecord; readonly envelope: Uint8Array; readonly payload: Uint8Array };
+/** `before` and `after`: the log's state around the record. */
+export type BatchRecord = { readonly record: EvidenceRecord; readonly envelope: Uint8Array; readonly payload: Uint8Array; readonly before: LogState; readonly after: LogState };
 
 /**
  * Records that go into the log together: built, signed and folded one after the other on a copy of the state. Nothing has
@@ -104,8 +105,8 @@ export class LogBatch {
     const record: EvidenceRecord = { digest: digestOfBytes(envelope), header, ...body };
     const result = applyRecord(this.#state, record, this.sources);
     if (!result.ok) throw new LogBatchError('RecordRefused', `${result.code}: ${result.message}`);
+    this.records.push({ record, envelope, payload, before: this.#state, after: result.state });
     this.#state = result.state;
-    this.records.push({ record, envelope, payload });
     for (const { path, bytes } of projectionOf(this.#state, record)) this.#projections.set(path, bytes);
     return record;
   }

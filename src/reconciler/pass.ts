@@ -1,6 +1,6 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
-import type { DocumentOf } from '../core/model/documents.ts';
+import type { RegistryDocument } from '../core/model/documents.ts';
 import type { DigestResolver } from '../ports/digest-resolver.ts';
 import type { DocumentParser } from '../ports/document-parser.ts';
 import type { GitReader } from '../ports/git-reader.ts';
@@ -14,7 +14,7 @@ import type { Frozen } from './rewrites.ts';
 import type { TouchingCommits } from './touching-commits.ts';
 
 /** Resolver of a registry Integration in force, and the repository's name inside that registry. */
-export type ResolveRegistry = (integration: DocumentOf<'Integration'>) => Promise<DigestResolver> | DigestResolver;
+export type ResolveRegistry = (integration: RegistryDocument) => Promise<DigestResolver> | DigestResolver;
 
 /** Everything that the steps of one reconcile share. Steps read the tip and the log's state, add records to the batch, and set conditions. */
 export type Pass = {

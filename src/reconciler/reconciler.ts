@@ -33,6 +33,7 @@ import { LOOP_MESSAGE, withoutSuspects } from './loop-suspects.ts';
 import { approvalsInCommits, readNewCommits, type NewCommit } from './new-commits.ts';
 import { LogMirror, mirrorRecord } from './mirror-log.ts';
 import { APPROVAL_BRANCHES, approvalsOnTip, observeApprovals, readApprovalBranches, type ApprovalBranch } from './observe-approvals.ts';
+import type { Notifications } from './notify.ts';
 import type { Pass, ResolveRegistry } from './pass.ts';
 import { acceptRewrite, findRewound, isHere, reachOf, rewoundMessage, untouchedReleases, type Rewound } from './rewrites.ts';
 import { evidenceCommitKeys } from './own-keys.ts';
@@ -67,6 +68,8 @@ export type ReconcilerParts = {
   readonly createLog: boolean;
   readonly author: { readonly name: string; readonly email: string };
   readonly tagPollSeconds: number;
+  /** Tells people of what has changed; absent where nobody is told. */
+  readonly notifications?: Pick<Notifications, 'note' | 'watch'>;
   /** Told of each record once it is pushed. */
   readonly onRecord?: (step: { readonly record: RecordStep['record']; readonly envelope: Uint8Array }) => void;
 };
@@ -156,6 +159,7 @@ export class Reconciler {
   /** One reconcile. Never throws: what went wrong is a condition of the repository and in the report. */
   async pass(): Promise<PassReport> {
     const report = await this.#tryPass();
+    await this.#parts.notifications?.watch(this.conditions).catch(() => undefined);
     // The pass that stalls has not come as far as the mirror. Where that is away too, the condition stays to be written by the next pass.
     await this.#mirror?.flushConditions(this.conditions, this.#parts.now().toISOString()).catch(() => undefined);
     return report;
@@ -338,6 +342,7 @@ export class Reconciler {
     this.#mirror.seed(steps.filter((s) => s.record.header.seq <= known).map((s) => s.record), (digest) => artifacts.get(digest));
     const missing = steps.filter((s) => s.record.header.seq > known);
     if (missing.length === 0) return;
+    this.#parts.notifications?.note(missing, (digest) => artifacts.get(digest));
     this.#mirror.add(missing.map((s) => mirrorRecord(s.record, s.envelope, payloadOf(s.envelope))), [...artifacts].map(([digest, bytes]) => ({ digest, bytes })));
   }
 
@@ -404,6 +409,7 @@ export class Reconciler {
     const published = await writer.publish(batch, this.#parts.now());
     if (!published.ok) throw new Stalled(published.code === 'ForeignEvidence' ? 'ForeignEvidence' : 'PushFailed', published.message);
     this.#guard.note(records);
+    this.#parts.notifications?.note(batch.records, batch.lookup);
     for (const { record, envelope } of batch.records) this.#parts.onRecord?.({ record, envelope });
     this.#mirror?.add(
       batch.records.map((r) => mirrorRecord(r.record, r.envelope, r.payload)),
@@ -415,6 +421,8 @@ export class Reconciler {
   async #follow(writer: LogWriter, loaded: Loaded): Promise<void> {
     const evidenceTip = writer.tip;
     if (evidenceTip === null) return;
+    // Before the mirror has them: a record that is there was told.
+    await this.#parts.notifications?.watch(this.conditions);
     await this.#mirror?.flush({ state: writer.state, desired: loaded.state, conditions: this.conditions, evidenceTip, at: this.#parts.now().toISOString() });
     await this.#parts.executor?.sync(writer.state);
   }

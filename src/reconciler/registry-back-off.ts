@@ -1,4 +1,4 @@
-import { documentDigest, type DocumentOf } from '../core/model/documents.ts';
+import { documentDigest, type RegistryDocument } from '../core/model/documents.ts';
 import type { DigestResolver, RegistryRefusal } from '../ports/digest-resolver.ts';
 import type { ResolveRegistry } from './pass.ts';
 
@@ -39,7 +39,7 @@ export class RegistryBackOff {
     return pausing.length === 0 ? null : Math.min(...pausing);
   }
 
-  async #resolve(resolver: DigestResolver, integration: DocumentOf<'Integration'>, asked: Asked): ReturnType<DigestResolver['resolve']> {
+  async #resolve(resolver: DigestResolver, integration: RegistryDocument, asked: Asked): ReturnType<DigestResolver['resolve']> {
     const key = `${documentDigest(integration)} ${asked.repository}:${asked.tag}`;
     const before = this.#failures.get(key);
     const now = this.#now().getTime();

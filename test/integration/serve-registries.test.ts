@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { writeImage } from '../../src/adapters/oci/write-layout.ts';
 import { openAgentSources, openServerRegistries } from '../../src/cli/compose/server-registries.ts';
 import type { ServerConfig } from '../../src/config/server.ts';
-import type { SpecOf } from '../../src/core/model/documents.ts';
+import type { RegistrySpec } from '../../src/core/model/documents.ts';
 import { doc } from '../fakes/world.ts';
 
 let folder: string;
@@ -18,8 +18,8 @@ const now = (): Date => new Date('2026-01-02T03:04:05.000Z');
 const random = (): number => 0;
 type Settings = Pick<ServerConfig, 'layouts' | 'offline' | 'allowHosts' | 'secretFolders'>;
 const NONE: Settings = { layouts: {}, offline: false, allowHosts: [], secretFolders: [] };
-const integration = (spec: Omit<SpecOf['Integration'], 'type'>) => doc('Integration', 'images', { type: 'registry', ...spec });
-const ask = async (settings: Partial<Settings>, spec: Omit<SpecOf['Integration'], 'type'>, environment: Record<string, string> = {}) =>
+const integration = (spec: Omit<RegistrySpec, 'type'>) => ({ ...doc('Integration', 'images', { type: 'registry', ...spec }), spec: { type: 'registry' as const, ...spec } });
+const ask = async (settings: Partial<Settings>, spec: Omit<RegistrySpec, 'type'>, environment: Record<string, string> = {}) =>
   (await openServerRegistries({ ...NONE, ...settings }, { environment, now, random })(integration(spec))).resolve({ repository: 'shop/api', tag: '1.0' });
 
 describe('a server', () => {

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { buildImage, buildLayer } from '../../src/adapters/oci/build-image.ts';
 import { createRegistryClient } from '../../src/adapters/oci/registry-client.ts';
-import type { AnyDocument, DocumentOf } from '../../src/core/model/documents.ts';
+import type { AnyDocument, DocumentOf, RegistrySpec } from '../../src/core/model/documents.ts';
 import { answer, startMiniatureRegistry, type MiniatureRegistry } from '../fakes/registry-server.ts';
 import { doc, pathOf, yamlOf } from '../fakes/world.ts';
 import { cloneFor, json, putImage, type Clone } from '../integration/cli-fixture.ts';
@@ -57,7 +57,7 @@ const marker = (): string => join(stage.world.folder, 'executed');
 const reached = (): readonly unknown[] => [...evil.seen.map(({ path }) => path), ...(existsSync(marker()) ? [marker()] : [])];
 
 describe('a fork', () => {
-  const integration = (credentials: DocumentOf<'Integration'>['spec']['credentials']): DocumentOf<'Integration'> =>
+  const integration = (credentials: RegistrySpec['credentials']): DocumentOf<'Integration'> =>
     doc('Integration', 'images', { type: 'registry', host: evil.host, insecure: true, ...(credentials === undefined ? {} : { credentials }) });
 
   attack('fork\'s Integration with `exec:`', {

@@ -29,6 +29,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   let working: Promise<void> | undefined;
   return {
     enqueue: (name, payload, jobOptions) => enqueue(pool, prefix, name, payload, jobOptions ?? {}),
+    waiting: (name) => countWaiting(pool, prefix + name),
     start: (handlers) => {
       working ??= keepWorking({ options, prefix, pool, concurrency, handlers, stopping: stopping.signal, onLeading: leading.resolve });
     },
@@ -50,6 +51,16 @@ async function enqueue(pool: pg.Pool, prefix: string, name: string, payload: Jso
       `SELECT FROM ${JOBS_SCHEMA}.add_job(identifier := $1, payload := $2, run_at := $3, max_attempts := $4, job_key := $5)`,
       [prefix + name, text, runAt ?? null, maxAttempts ?? null, jobKey === undefined ? null : prefix + jobKey],
     );
+  } catch (cause) {
+    throw toStorageError(cause);
+  }
+}
+
+/** Jobs that were tried for the last time wait no more. */
+async function countWaiting(pool: pg.Pool, identifier: string): Promise<number> {
+  try {
+    const { rows } = await pool.query<{ count: string }>(`SELECT count(*) AS count FROM ${JOBS_SCHEMA}.jobs WHERE task_identifier = $1 AND attempts < max_attempts`, [identifier]);
+    return Number(rows[0]?.count ?? 0);
   } catch (cause) {
     throw toStorageError(cause);
   }

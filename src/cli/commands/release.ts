@@ -1,5 +1,5 @@
 import { isDigest, type Digest } from '../../core/model/digest.ts';
-import { documentKey, type DocumentOf } from '../../core/model/documents.ts';
+import { documentKey, registryIn, type DocumentOf, type RegistryDocument } from '../../core/model/documents.ts';
 import { isPairName, isSegment, splitPair } from '../../core/model/names.ts';
 import { findDocument, type DesiredState } from '../../core/desired/desired-state.ts';
 import { inForceOf, type LogState } from '../../core/evidence/log-state.ts';
@@ -78,7 +78,7 @@ function componentsGiven(context: CommandContext): ReadonlyMap<string, Image> {
 }
 
 /** Looks documents up in force, or, before there is a log, in the working tree without credentials (T18). */
-type Policy = { readonly application: (name: string) => DocumentOf<'Application'> | null; readonly component: (name: string) => DocumentOf<'Component'> | null; readonly integration: (name: string) => DocumentOf<'Integration'> | null };
+type Policy = { readonly application: (name: string) => DocumentOf<'Application'> | null; readonly component: (name: string) => DocumentOf<'Component'> | null; readonly integration: (name: string) => RegistryDocument | null };
 
 async function policyOf(context: CommandContext, clone: CloneParts, repository: Repository, desired: DesiredState): Promise<Policy> {
   const pin = await clone.pinOf(context, repository).catch((error: unknown) => {
@@ -94,7 +94,7 @@ async function policyOf(context: CommandContext, clone: CloneParts, repository: 
   return {
     application: (name) => find('Application', name), component: (name) => find('Component', name),
     integration: (name) => {
-      const found = find('Integration', name);
+      const found = registryIn(find('Integration', name));
       if (found === null) return null;
       const { credentials: _, ...spec } = found.spec;
       return { ...found, spec };
@@ -104,7 +104,7 @@ async function policyOf(context: CommandContext, clone: CloneParts, repository: 
 
 function policyIn(state: LogState): Policy {
   return {
-    application: (name) => inForceOf(state, 'Application', name), component: (name) => inForceOf(state, 'Component', name), integration: (name) => inForceOf(state, 'Integration', name),
+    application: (name) => inForceOf(state, 'Application', name), component: (name) => inForceOf(state, 'Component', name), integration: (name) => registryIn(inForceOf(state, 'Integration', name)),
   };
 }
 

@@ -4,7 +4,7 @@ import { createImageLayout } from '../../adapters/oci/image-layout.ts';
 import type { RegistryCredential } from '../../adapters/oci/registry-auth.ts';
 import { createRegistryClient } from '../../adapters/oci/registry-client.ts';
 import { secretResolver } from '../../agent/secret-resolver.ts';
-import type { DocumentOf } from '../../core/model/documents.ts';
+import type { RegistryDocument } from '../../core/model/documents.ts';
 import type { DigestResolver } from '../../ports/digest-resolver.ts';
 import { SecretUnavailable } from '../../ports/target-driver.ts';
 import type { Repository } from '../clone.ts';
@@ -12,7 +12,7 @@ import { CliError, textOptions, type CommandContext } from '../command.ts';
 import { localConfig } from './local-config.ts';
 
 /** Resolvers by Integration, each made once. */
-export function openRegistries(context: CommandContext, repository: Repository): (integration: DocumentOf<'Integration'>) => Promise<DigestResolver> {
+export function openRegistries(context: CommandContext, repository: Repository): (integration: RegistryDocument) => Promise<DigestResolver> {
   const made = new Map<string, Promise<DigestResolver>>();
   return (integration) => {
     const { name } = integration.metadata;
@@ -22,7 +22,7 @@ export function openRegistries(context: CommandContext, repository: Repository):
   };
 }
 
-async function open(context: CommandContext, repository: Repository, { metadata, spec }: DocumentOf<'Integration'>): Promise<DigestResolver> {
+async function open(context: CommandContext, repository: Repository, { metadata, spec }: RegistryDocument): Promise<DigestResolver> {
   if (spec.layout !== undefined) return createImageLayout({ root: await layoutFolder(context, repository, spec.layout) });
   if (spec.host === undefined) throw new CliError('IntegrationUnusable', `Integration ${metadata.name} names neither a host nor a layout.`);
   return createRegistryClient({
@@ -43,7 +43,7 @@ async function layoutFolder(context: CommandContext, repository: Repository, nam
 }
 
 /** T18: only for the host that they are declared with. Without the secret the registry is asked as a stranger. */
-async function credentialsOf(context: CommandContext, host: string, declared: DocumentOf<'Integration'>['spec']['credentials']): Promise<readonly RegistryCredential[]> {
+async function credentialsOf(context: CommandContext, host: string, declared: RegistryDocument['spec']['credentials']): Promise<readonly RegistryCredential[]> {
   if (declared === undefined) return [];
   const secret = secretResolver({ environment: context.environment, secretFolders: [] });
   try {

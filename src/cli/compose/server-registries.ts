@@ -6,7 +6,7 @@ import { createRegistryClient } from '../../adapters/oci/registry-client.ts';
 import { secretResolver } from '../../agent/secret-resolver.ts';
 import type { AgentConfig, AgentRegistry } from '../../config/agent.ts';
 import type { ServerConfig } from '../../config/server.ts';
-import { documentDigest, type DocumentOf } from '../../core/model/documents.ts';
+import { documentDigest, type RegistryDocument } from '../../core/model/documents.ts';
 import { RegistryError, type BlobSource } from '../../ports/blob-source.ts';
 import type { DigestResolver, RegistryRefusal } from '../../ports/digest-resolver.ts';
 import { SecretUnavailable } from '../../ports/target-driver.ts';
@@ -35,7 +35,7 @@ export function openServerRegistries(config: Pick<ServerConfig, 'layouts' | 'off
   };
 }
 
-async function openResolver({ metadata, spec }: DocumentOf<'Integration'>, config: Pick<ServerConfig, 'layouts' | 'offline' | 'allowHosts'>, secret: (reference: string) => Promise<string>, world: World): Promise<DigestResolver> {
+async function openResolver({ metadata, spec }: RegistryDocument, config: Pick<ServerConfig, 'layouts' | 'offline' | 'allowHosts'>, secret: (reference: string) => Promise<string>, world: World): Promise<DigestResolver> {
   if (spec.layout !== undefined) {
     const root = config.layouts[spec.layout];
     if (root === undefined) return refusing('RegistryUnreachable', `this server does not know where the image layout ${spec.layout} lies: set layouts.${spec.layout} in its configuration`);

@@ -3,6 +3,7 @@ import { checkClaims } from './check-claims.ts';
 import { checkFreezes } from './check-freezes.ts';
 import { checkGates } from './check-gates.ts';
 import { checkCycles } from './check-cycles.ts';
+import { checkIdentities } from './check-identities.ts';
 import { checkKeys, type KeyIdentities } from './check-keys.ts';
 import { checkNotifiers } from './check-notifiers.ts';
 import { checkQuorums, type CanFillRoles } from './check-quorums.ts';
@@ -32,5 +33,6 @@ export function checkPolicy(documents: DocumentLookup, tools: PolicyTools): read
     ...checkNotifiers(documents),
     ...checkRollbacks(documents),
     ...checkAutomatic(documents),
+    ...checkIdentities(documents),
   ].sort(compareDiagnostics);
 }

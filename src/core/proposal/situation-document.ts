@@ -29,7 +29,8 @@ export function explainDocument(p: { readonly state: LogState; readonly desired:
   return change === undefined || desired === null ? lines : [...lines, pendingLine(p, { key, change, digests: [digestOf(state, [change]), pendingIn(state, desired).digest] })];
 }
 
-function inForceText(key: string, { seq, since, by, basis, digest }: InForce): string {
+/** Since which record and by whom. */
+export function inForceText(key: string, { seq, since, by, basis, digest }: InForce): string {
   if (basis === 'genesis') return `${key} is in force since genesis${seq < 0 ? '' : ` (record ${seq})`}: it is one of the first documents, which the log's id pins (${digest}).`;
   const how = basis === 'stop' ? `as a stop, by the one signature of ${listOf(by)}` : `approved by ${listOf(by) || 'nobody'}`;
   return `${key} is in force since record ${seq} (${since ?? 'never'}), ${how} (${digest}).`;
