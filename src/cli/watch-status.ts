@@ -141,6 +141,8 @@ function standingOf({ status, evidence: { state } }: Look, { metadata, spec }: D
   const app = appStateOf(state, environment, application);
   const wanted = spec.state === 'absent' ? null : (spec.release ?? null);
   if (app.openRun !== null) return 'moving';
+  // T22: what failed is refused until the attempt rises.
+  if (shown?.waiting?.reasons.includes('Closed') === true) return 'failed';
   if (shown?.waiting != null) return shown.waiting.outcome === 'refuse' ? 'refused' : 'waiting';
   if (app.closed !== null || app.standing?.closed != null) return 'failed';
   if (app.release === wanted && app.clean && (shown?.lacking.length ?? 0) === 0) return 'deployed';
