@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { fitsBranch } from '../../src/adapters/forge/gitlab/protection.ts';
+import { withoutQuickActions } from '../../src/adapters/forge/gitlab/quick-actions.ts';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import type { ForgeStatus } from '../../src/ports/forge.ts';
 import { gitlabDialect } from '../fakes/forge-gitlab.ts';
@@ -96,6 +97,35 @@ describe('a merge request of GitLab', () => {
   });
 });
 
+describe('a comment of ours on GitLab', () => {
+  const COMMANDS = ['/merge', '/close', '  /close', '\t/merge now', 'text\n/close', 'text\r\n/merge', 'text\n\r/close', '/CLOSE', '````\n/merge\n````', '> quoted\n/close', '<details>\n/merge\n</details>', '\u00a0/close'];
+
+  it.each(COMMANDS)('carries out nothing of what a plan holds: %j', async (text) => {
+    const { forge, state } = await start();
+    const proposal = addProposal(state);
+    const made = await forge.addComment(1, text);
+    await forge.editComment(1, made, `again\n${text}`);
+    expect(proposal.state).toBe('open');
+    expect(state.comments[0]?.body.replaceAll('\\/', '/')).toBe(`again\n${text}`.replaceAll('\r', ''));
+  });
+
+  it('carries out nothing in the words with which a merge request is opened', async () => {
+    const { forge, state } = await start();
+    state.branches.set('promote/shop', HEAD);
+    expect((await forge.open({ title: '/close', body: 'why\n/merge', branch: 'promote/shop', baseRef: MAIN })).state).toBe('open');
+  });
+
+  it('shows the same text, whatever it was', async () => {
+    await start();
+    const lines = fc.array(fc.string({ unit: fc.constantFrom('/', '\\', ' ', '\t', '\r', 'a', '`', '>', '\u2028'), maxLength: 8 }), { maxLength: 6 });
+    fc.assert(fc.property(lines, (parts) => {
+      const text = parts.join('\n');
+      const safe = withoutQuickActions(text);
+      return !/^\//m.test(safe.replaceAll('\r', '')) && withoutQuickActions(safe) === safe && safe.replace(/\\\//g, '/') === text.replace(/\\\//g, '/');
+    }), { numRuns: 1_000 });
+  });
+});
+
 describe('a status on GitLab', () => {
   const waiting = (description: string): ForgeStatus => ({ context: 'stella/plan', state: 'pending', description, url: null });
 
@@ -125,10 +155,13 @@ describe('a status on GitLab', () => {
     expect(state.statuses.map(({ context, description }) => [context, description])).toEqual([['other/check', 'theirs'], ['stella/plan', 'ours']]);
   });
 
-  it('cannot be set on the head of a fork, which no branch of the project holds', async () => {
+  it('stands on the head of a fork by the ref of its merge request, because no branch of the project holds it', async () => {
     const { forge, state } = await start();
-    const { commit } = addProposal(state, { headRepository: 'mallory/deploy', commit: 'f'.repeat(40) });
-    expect(await refusedWith(forge.setStatus(commit as CommitId, waiting('planning')))).toBe('NotFound');
+    const commit = addProposal(state, { headRepository: 'mallory/deploy', commit: 'f'.repeat(40) }).commit as CommitId;
+    expect(await refusedWith(forge.setStatus(commit, waiting('planning')))).toBe('NotFound');
+    await forge.listOpen(MAIN);
+    await forge.setStatus(commit, waiting('planning'));
+    expect(state.statuses.map((one) => [one.commit, one.description])).toEqual([[commit, 'planning']]);
   });
 
   it('does without an address that is longer than GitLab takes', async () => {

@@ -87,6 +87,7 @@ function openRequest(forge: FakeForge, { body }: FakeRequest): FakeAnswer {
     number: Math.max(0, ...forge.proposals.map((one) => one.number)) + 1, title: String(body['title']), body: String(body['description']), state: 'open', isDraft: false, author: forge.account,
     branch, commit, headRepository: forge.repository, base, mergeCommit: null, mergedAt: null, updatedAt: forge.now().toISOString(),
   };
+  proposal.body = carriedOut(proposal, proposal.body);
   forge.proposals.push(proposal);
   return { status: 201, body: requestOf(forge, proposal) };
 }
@@ -105,8 +106,16 @@ function listNotes(forge: FakeForge, proposal: FakeProposal, request: FakeReques
   return { status: 200, headers, body: items };
 }
 
+/** Lines that are commands are carried out and vanish, as GitLab does it. */
+function carriedOut(proposal: FakeProposal, text: string): string {
+  return text.replaceAll('\r', '').replace(/^\/(close|merge)(?: [^\n]*)?(?:\s*\n|$)/gim, (_line, command: string) => {
+    proposal.state = command.toLowerCase() === 'close' ? 'closed' : 'merged';
+    return '';
+  });
+}
+
 function addNote(forge: FakeForge, proposal: FakeProposal, { body }: FakeRequest): FakeAnswer {
-  const note: Note = { id: 5000 + forge.comments.length, proposal: proposal.number, author: forge.account, body: String(body['body']), createdAt: forge.now().toISOString() };
+  const note: Note = { id: 5000 + forge.comments.length, proposal: proposal.number, author: forge.account, body: carriedOut(proposal, String(body['body'])), createdAt: forge.now().toISOString() };
   forge.comments.push(note);
   return { status: 201, body: noteOf(forge, note) };
 }
@@ -115,7 +124,7 @@ function editNote(forge: FakeForge, proposal: FakeProposal, { body, operation }:
   const note = forge.comments.find((one) => one.proposal === proposal.number && one.id === Number(operation.variables['note_id']));
   if (note === undefined) return notFound('Note');
   if (note.author !== forge.account) return { status: 403, body: { message: '403 Forbidden' } };
-  note.body = String(body['body']);
+  note.body = carriedOut(proposal, String(body['body']));
   return { status: 200, body: noteOf(forge, note) };
 }
 
@@ -133,8 +142,9 @@ const ENDED = ['success', 'failed', 'canceled', 'skipped'];
 function setStatus(forge: FakeForge, { body, operation }: FakeRequest, jobs: Job[]): FakeAnswer {
   const sha = operation.variables['sha'] ?? '';
   const isKnown = [...forge.branches.values(), ...forge.queue.values(), ...forge.proposals.flatMap((one) => [one.mergeCommit, one.headRepository === forge.repository ? one.commit : null])].includes(sha);
-  // The commit of a fork is there, and no branch of the project holds it.
-  if (!isKnown) return notFound('References for commit');
+  // The commit of a fork is there, and no branch of the project holds it: only its merge request does.
+  const isRef = forge.proposals.some((one) => one.commit === sha && body['ref'] === `refs/merge-requests/${one.number}/head`);
+  if (!isKnown && !isRef) return notFound('References for commit');
   const name = String(body['name'] ?? 'default');
   const state = String(body['state']);
   const current = jobs.findLast((job) => job.sha === sha && job.name === name && !ENDED.includes(job.status));

@@ -38,7 +38,7 @@ export function openBitbucket(settings: ForgeSettings, world: ForgeWorld): Forge
 class BitbucketForge implements Forge {
   readonly type = 'bitbucket';
   /** Source: Bitbucket Cloud answers 400 to a longer comment or description of a build. */
-  readonly limits = { commentChars: 32_768, descriptionChars: 255 };
+  readonly limits = { commentChars: 32_767, descriptionChars: 255 };
   readonly #http: ForgeHttp;
   readonly #workspace: string;
   readonly #slug: string;

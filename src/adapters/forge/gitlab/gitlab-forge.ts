@@ -9,6 +9,7 @@ import { collectPages } from '../pages.ts';
 import { branchOf, cutTo } from '../repository-name.ts';
 import { commentOf, mergedAt, proposalOf, queueEntryOf } from './merge-requests.ts';
 import { protectionOf } from './protection.ts';
+import { withoutQuickActions } from './quick-actions.ts';
 import { setStatus } from './statuses.ts';
 
 const PUBLIC_API = 'https://gitlab.com/api/v4';
@@ -30,12 +31,14 @@ export function openGitlab(settings: ForgeSettings, world: ForgeWorld): Forge {
 
 class GitlabForge implements Forge {
   readonly type = 'gitlab';
-  /** Source: GitLab, "Commit status: description" (255 characters) and "Application limits: size of comments" (1,000,000). */
-  readonly limits = { commentChars: 1_000_000, descriptionChars: 255 };
+  /** GitLab takes 1,000,000 characters in a comment; half of that leaves room for what is added to them. Source: GitLab REST API, "Notes" and "Commits". */
+  readonly limits = { commentChars: 500_000, descriptionChars: 255 };
   readonly #http: ForgeHttp;
   /** Path of the project's resources. */
   readonly #project: string;
   #account: string | null;
+  /** Refs of heads that no branch of the project holds, by commit. The oldest gives way. */
+  readonly #forkRefs = new Map<CommitId, string>();
 
   constructor(http: ForgeHttp, project: string, account: string | null) {
     this.#http = http;
@@ -48,6 +51,7 @@ class GitlabForge implements Forge {
       '/merge_requests', { state: 'opened', target_branch: branchOf(baseRef), order_by: 'updated_at', sort: 'desc' },
       proposalOf, ({ number }) => number, limits.forgeProposals,
     );
+    for (const proposal of values) this.#remember(proposal);
     return { proposals: values, isComplete };
   }
 
@@ -71,11 +75,14 @@ class GitlabForge implements Forge {
 
   async read(number: number): Promise<ForgeProposal> {
     const { body } = await this.#http.get(`${this.#project}/merge_requests/${segment(number)}`);
-    return readable(proposalOf(body));
+    const proposal = readable(proposalOf(body));
+    this.#remember(proposal);
+    return proposal;
   }
 
   setStatus(commit: CommitId, status: ForgeStatus): Promise<void> {
-    return setStatus(this.#http, this.#project, commit, { ...status, description: cutTo(this.limits.descriptionChars, status.description) });
+    const cut = { ...status, description: cutTo(this.limits.descriptionChars, status.description) };
+    return setStatus(this.#http, this.#project, { commit, ref: this.#forkRefs.get(commit) ?? null }, cut);
   }
 
   async listComments(number: number): Promise<readonly ForgeComment[]> {
@@ -84,14 +91,14 @@ class GitlabForge implements Forge {
   }
 
   async addComment(number: number, body: string): Promise<ForgeComment> {
-    const { body: note } = await this.#http.send('POST', `${this.#project}/merge_requests/${segment(number)}/notes`, { body });
+    const { body: note } = await this.#http.send('POST', `${this.#project}/merge_requests/${segment(number)}/notes`, { body: withoutQuickActions(body) });
     const comment = commentOf(note);
     if (comment === null) throw invalidAnswer('a note that was written is one of GitLab itself');
     return comment;
   }
 
   async editComment(number: number, { id }: Pick<ForgeComment, 'id'>, body: string): Promise<void> {
-    await this.#http.send('PUT', `${this.#project}/merge_requests/${segment(number)}/notes/${segment(id)}`, { body });
+    await this.#http.send('PUT', `${this.#project}/merge_requests/${segment(number)}/notes/${segment(id)}`, { body: withoutQuickActions(body) });
   }
 
   async whoAmI(): Promise<string> {
@@ -107,7 +114,7 @@ class GitlabForge implements Forge {
   }
 
   async open({ title, body, branch, baseRef }: Parameters<Forge['open']>[0]): Promise<ForgeProposal> {
-    const request = { source_branch: branch, target_branch: branchOf(baseRef), title: cutTo(TITLE_CHARS, title), description: body, remove_source_branch: true };
+    const request = { source_branch: branch, target_branch: branchOf(baseRef), title: cutTo(TITLE_CHARS, title), description: withoutQuickActions(body), remove_source_branch: true };
     try {
       const { body: made } = await this.#http.send('POST', `${this.#project}/merge_requests`, request);
       return readable(proposalOf(made));
@@ -128,6 +135,13 @@ class GitlabForge implements Forge {
     const query = { state: 'opened', source_branch: branch, target_branch: branchOf(baseRef) };
     const { values } = await this.#collect('/merge_requests', query, proposalOf, ({ number }) => number, limits.forgeProposals);
     return values.find(({ isFork }) => !isFork) ?? null;
+  }
+
+  #remember({ isFork, head }: ForgeProposal): void {
+    if (!isFork || head.fetchRef === null) return;
+    this.#forkRefs.set(head.commit, head.fetchRef);
+    const oldest = this.#forkRefs.size > limits.forgeProposals ? this.#forkRefs.keys().next().value : undefined;
+    if (oldest !== undefined) this.#forkRefs.delete(oldest);
   }
 
   #collect<T>(path: string, query: Query, take: (item: unknown) => T | null, idOf: (value: T) => string | number, limit: number): Promise<{ readonly values: readonly T[]; readonly isComplete: boolean }> {

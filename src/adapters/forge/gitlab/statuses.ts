@@ -14,10 +14,11 @@ const STATES: Readonly<Record<ForgeStatus['state'], GitlabState>> = { pending: '
  * Sets a commit's status. GitLab keeps a status as a job, and a job that waits cannot be made to wait again, not even with other words. So one that waits
  * already is left alone where its words are right, begins to run where they are not, and is made anew where it runs. Statuses that have ended are never in the way.
  * Source: GitLab REST API, "Commits: set the pipeline status of a commit".
+ * @param ref of a commit that no branch of the project holds, for which GitLab would find none; else null
  */
-export async function setStatus(http: ForgeHttp, project: string, commit: CommitId, status: ForgeStatus): Promise<void> {
+export async function setStatus(http: ForgeHttp, project: string, { commit, ref }: { readonly commit: CommitId; readonly ref: string | null }, status: ForgeStatus): Promise<void> {
   const post = (state: GitlabState): Promise<unknown> => {
-    const body = { state, name: status.context, description: status.description, ...(status.url === null || status.url.length > URL_CHARS ? {} : { target_url: status.url }) };
+    const body = { state, name: status.context, ...(ref === null ? {} : { ref }), description: status.description, ...(status.url === null || status.url.length > URL_CHARS ? {} : { target_url: status.url }) };
     return http.send('POST', `${project}/statuses/${segment(commit)}`, body);
   };
   try {
