@@ -1,5 +1,6 @@
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import type { AnyDocument } from '../../src/core/model/documents.ts';
+import type { EvidenceRecord } from '../../src/core/evidence/records.ts';
 import { createProposals } from '../../src/reconciler/proposals/create-proposals.ts';
 import { PromotionTrail } from '../../src/reconciler/proposals/promotion-trail.ts';
 import type { Proposals, ProposalSettings } from '../../src/reconciler/proposals/proposals.ts';
@@ -14,12 +15,14 @@ import { doc, World, type WorldOptions } from '../fakes/world.ts';
 export const PLANS_REF = 'refs/heads/stella/plans';
 export const release = (version: string, tag = version) => doc('Release', `shop/${version}`, { components: { api: { tag } } });
 
-export type DeskOptions = { readonly forge?: boolean; readonly world?: WorldOptions; readonly settings?: Partial<ProposalSettings>; readonly url?: string };
+export type DeskOptions = { readonly forge?: boolean; /** In the place of the forge in memory. */ readonly adapter?: Forge; readonly world?: WorldOptions; readonly settings?: Partial<ProposalSettings>; readonly url?: string };
 
 /** A world in which dev runs 1.0, a forge beside it, and a server that plans what is proposed. Time passes only when a test says so. */
 export class Desk {
   readonly world: World;
   readonly forge: ForgeMemory;
+  /** Every record that this server has read or written. */
+  recorded: EvidenceRecord[] = [];
   readonly #options: DeskOptions;
   #mirror: Mirror | null = null;
   #opened = 0;
@@ -52,9 +55,10 @@ export class Desk {
     this.#mirror = await openMirror({ folder: join(world.folder, `desk-${(this.#opened += 1)}`), url: this.#options.url ?? world.repository.folder, settings, ownPid: process.pid });
     const { reader, remote, writer } = this.#mirror;
     const trail = new PromotionTrail();
-    const parts = await world.parts({ reader, remote, evidence: { reader, remote, branch: writer.openBranch('refs/heads/stella/evidence') }, onRecord: ({ record }) => trail.add(record) });
+    this.recorded = [];
+    const parts = await world.parts({ reader, remote, evidence: { reader, remote, branch: writer.openBranch('refs/heads/stella/evidence') }, onRecord: ({ record }) => { trail.add(record); this.recorded.push(record); } });
     this.reconciler = await world.reconciler(parts);
-    const forge: Forge | null = this.#options.forge === false ? null : this.forge;
+    const forge: Forge | null = this.#options.forge === false ? null : (this.#options.adapter ?? this.forge);
     this.proposals = createProposals({
       ...parts, reconciler: this.reconciler, trail, forge, declarations: this.#mirror, evidence: this.#mirror, plansRef: PLANS_REF, folds: 'details',
       settings: { branches: ['refs/heads/promote/*'], context: 'stella/plan', mergedDays: 7, pollSeconds: 60, scope: 'test', ...this.#options.settings },

@@ -47,5 +47,5 @@ export function withOthers(plan: ProposalPlan, others: ReadonlyMap<string, reado
 /** Tells apart plans that say different things. That the same was said at another time, of another tip or a longer log, is no difference. */
 export function planContent(plan: ProposalPlan): Digest {
   const { target, logSize: _size, asOf, ...said } = plan;
-  return digestOfBytes(JSON.stringify([target.ref, said]).replaceAll(asOf, ''));
+  return digestOfBytes(JSON.stringify([target.ref, said]).replaceAll(`as of ${asOf}`, ''));
 }

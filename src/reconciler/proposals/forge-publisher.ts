@@ -86,7 +86,8 @@ export class ForgePublisher {
       if (!this.#access.isAnswering) return true;
       if (this.#isLate(begunAt)) return false;
       const set = await this.#access.ask((forge) => forge.setStatus(commit, { context: this.#context, state: status.state, description: cut(status.description, forge.limits.descriptionChars), url }));
-      if (set.ok) this.#statuses.set(commit, digest);
+      // Some forges let a commit carry a status only where a branch of theirs holds it, which no fork's is; the comment says the same.
+      if (set.ok || set.code === 'NotFound') this.#statuses.set(commit, digest);
       else this.#failures += 1;
     }
     return true;

@@ -1,0 +1,136 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { CommitId } from '../../src/core/model/commit-id.ts';
+import { appStateOf } from '../../src/core/evidence/log-state.ts';
+import { doc } from '../fakes/world.ts';
+import { Desk } from './proposals-fixture.ts';
+
+let desk: Desk;
+afterEach(() => desk.close());
+
+/** A proposal for prod that was planned. */
+async function proposed(version = '1.0'): Promise<{ readonly number: number; readonly head: CommitId }> {
+  desk = await Desk.open();
+  const head = await desk.asks('feature', version);
+  const { number } = await desk.forge.propose('feature');
+  await desk.pass();
+  return { number, head };
+}
+
+/** Somebody who is sre says yes to what waits in prod. */
+async function approved(): Promise<void> {
+  const { world, recorded } = desk;
+  const last = recorded.findLast((record) => record.type === 'promotion-decision' && record.predicate.environment === 'prod');
+  if (last?.type !== 'promotion-decision' || last.predicate.decision.promotionDigest === null) throw new Error('nothing waits in prod');
+  const { promotionDigest: digest } = last.predicate.decision;
+  await world.commit([await world.approval(world.people.bob, { type: 'promotion', environment: 'prod', application: 'shop', digest })], { by: world.people.bob });
+  await desk.reconcile();
+}
+
+describe.each(['merge', 'squash'] as const)('a proposal that was merged by %s', (method) => {
+  it('is not done: its status says so on head and merge commit until the run has ended', async () => {
+    const { number, head } = await proposed();
+    const mergeCommit = await desk.forge.merge(number, method);
+    await desk.pass();
+    expect(desk.status(head)).toMatchObject({ state: 'pending', description: 'merged, not reconciled yet' });
+    await desk.reconcile();
+    await desk.pass({ look: false });
+    for (const commit of [head, mergeCommit]) expect(desk.status(commit)).toMatchObject({ state: 'pending', description: expect.stringContaining('merged, waiting for') });
+    await approved();
+    await desk.pass({ look: false });
+    const { seq = -1 } = appStateOf(desk.reconciler.state!, 'prod', 'shop').lastOutcome ?? {};
+    for (const commit of [head, mergeCommit]) expect(desk.status(commit)).toMatchObject({ state: 'success', description: `deployed by record ${seq}` });
+    expect(desk.comment(number)).toContain(`deployed by record ${seq}`);
+    expect(desk.forge.countOf('addComment')).toBe(1);
+  });
+});
+
+describe('a merged proposal', () => {
+  it('keeps the plan that was merged below what became of it', async () => {
+    const { number } = await proposed();
+    const plan = desk.comment(number).split('(stella-plan-begins)')[1];
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    await desk.pass();
+    expect(desk.comment(number).split('(stella-plan-begins)')[1]).toBe(plan);
+    expect(desk.comment(number)).toContain('merged, waiting for');
+  });
+
+  it('is found again after a restart on an empty disk', async () => {
+    const { number, head } = await proposed();
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    await desk.pass();
+    await desk.start();
+    await desk.reconcile();
+    const set = desk.forge.countOf('setStatus');
+    await desk.pass();
+    expect(desk.forge.countOf('setStatus') - set).toBeLessThanOrEqual(1);
+    await approved();
+    await desk.pass({ look: false });
+    expect(desk.status(head)).toMatchObject({ state: 'success' });
+  });
+
+  it('whose run fails says so', async () => {
+    const { number, head } = await proposed();
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    desk.world.executor.answer = 'Failed';
+    await approved();
+    await desk.pass();
+    expect(desk.status(head)).toMatchObject({ state: 'failure', description: expect.stringContaining('Failed') });
+  });
+
+  it('that another one replaced before it ran says that it was superseded', async () => {
+    const { number, head } = await proposed();
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    await desk.world.commit([await desk.world.promotion('prod', '1.1', { by: desk.world.people.alice })], { by: desk.world.people.alice });
+    await desk.reconcile();
+    await desk.pass();
+    expect(desk.status(head)).toMatchObject({ state: 'failure', description: expect.stringContaining('superseded') });
+  });
+
+  it('that goes back to a former request is told of its own run, not of the former one', async () => {
+    const { number } = await proposed();
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    await approved();
+    const former = desk.reconciler.snapshot?.desired.usable.Promotion.get('Promotion/prod/shop')?.document as never;
+    await desk.world.commit([await desk.world.promotion('dev', '1.1', { by: desk.world.people.alice })], { by: desk.world.people.alice });
+    await desk.reconcile();
+    await desk.world.commit([await desk.world.promotion('prod', '1.1', { by: desk.world.people.alice })], { by: desk.world.people.alice });
+    await desk.reconcile();
+    await approved();
+    const back = await desk.branch('back', [former]);
+    const second = await desk.forge.propose('back');
+    await desk.pass();
+    await desk.forge.merge(second.number, 'squash');
+    await desk.reconcile();
+    await desk.pass();
+    // Its signature was spent by the former one, so somebody has to adopt it; that one's run says nothing of this.
+    expect(desk.status(back)).toMatchObject({ state: 'failure', description: expect.stringContaining('merged, refused, waiting for somebody who adopts') });
+  });
+
+  it('with a protected document says whether it is in force', async () => {
+    desk = await Desk.open({ world: { root: { proposerCounts: false } } });
+    const head = await desk.branch('feature', [doc('Environment', 'dev', { order: 1, description: 'where it begins' } as never)]);
+    const { number } = await desk.forge.propose('feature');
+    await desk.pass();
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    await desk.pass();
+    expect(desk.status(head)).toMatchObject({ state: 'pending', description: expect.stringContaining('merged, not in force: Environment/dev') });
+  });
+
+  it('is followed for some days, and no longer', async () => {
+    const { number, head } = await proposed();
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    await desk.pass();
+    desk.later(8 * 86_400);
+    await desk.pass();
+    await approved();
+    await desk.pass();
+    expect(desk.status(head)).toMatchObject({ state: 'pending' });
+  });
+});
