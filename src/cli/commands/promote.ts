@@ -49,7 +49,7 @@ Exit codes: 0 asked, now or before; 1 there is nothing to adopt; 2 error, and th
     absent: { type: 'boolean', description: 'Ask for removal' },
     adopt: { type: 'boolean', description: 'Sign as yours a request whose author is not known' },
     retry: { type: 'boolean', description: 'The same as `stella retry`' },
-    'break-glass': { type: 'string', multiple: true, value: 'GATE', description: 'Skip this in an emergency: approvals or source; may be given again' },
+    'break-glass': { type: 'string', multiple: true, value: 'GATE', description: 'Skip this in an emergency: approvals, source, window, dependency, concurrency or expression; may be given again' },
     reason: { type: 'string', value: 'TEXT', description: 'Why it cannot wait, with --break-glass' },
     expires: { type: 'string', value: 'TIME', description: 'Until when, with --break-glass: 2031-05-17T09:30:00Z' },
     ...BRANCH_OPTIONS, ...KEY_OPTION, ...EVIDENCE_OPTIONS, ...OUTPUT_OPTION,
