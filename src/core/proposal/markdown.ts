@@ -24,7 +24,7 @@ export function html(text: string): string {
 function apart(text: string): string {
   return text
     .replace(/([@#!&%~$^])(?=[\p{L}\p{N}_"'-])/gu, `$1${APART}`).replace(/:(?=\/\/|(?!\d+:)[\w+-]{1,64}:)/g, `:${APART}`)
-    .replace(/(?<=\bwww)\./gi, `${APART}.`).replace(/\b(GH|mailto|xmpp)(?=[-:])/gi, `$1${APART}`);
+    .replace(/(?<=www)\./gi, `${APART}.`).replace(/(GH|mailto|xmpp)(?=[-:])/gi, `$1${APART}`);
 }
 
 /** A code span: shown as it is, and neither linked nor formatted. For a cell too: a vertical bar there would end it, so it is shown as a broken one. */
@@ -59,5 +59,5 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
  * @param form none: for a forge that shows no HTML, the title stands above what is folded elsewhere
  */
 export function fold(title: string, body: string, form: 'details' | 'none'): string {
-  return form === 'none' ? `**${prose(title)}**\n\n${body}` : `<details><summary>${html(title)}</summary>\n\n${body}\n\n</details>`;
+  return form === 'none' ? `▸ ${prose(title)}\n\n${body}` : `<details><summary>${html(title)}</summary>\n\n${body}\n\n</details>`;
 }

@@ -3,6 +3,7 @@ import type { Finding } from './finding.ts';
 import { fitBlocks, type Block, type Form } from './fit-blocks.ts';
 import { code, fenced, fold, prose, table } from './markdown.ts';
 import type { Change, FileChange, PromotionPlan, ProposalPlan, ProtectedPlan } from './plan-model.ts';
+import { inOrder } from './plan-order.ts';
 import { planStatus } from './plan-status.ts';
 import { basisWords, nextCommands, protectedWords, releaseWords, verdictWords, versionWords } from './plan-words.ts';
 
@@ -23,7 +24,8 @@ const SOME = 50;
  * A plan for a comment. Nothing that stands in documents, commits or paths can leave its place, become a link or an image, or call anybody. What does
  * not fit is shortened from the least important on, and a note says so; no construct is cut.
  */
-export function renderMarkdown(plan: ProposalPlan, { maxChars, folds = 'details' }: MarkdownOptions): string {
+export function renderMarkdown(given: ProposalPlan, { maxChars, folds = 'details' }: MarkdownOptions): string {
+  const plan = inOrder(given);
   const heading = `### Plan: ${prose(planStatus(plan).description)}`;
   const blocks: readonly Block[] = [
     { part: 'heading', forms: [{ text: heading, rank: 0 }, { text: `### Plan: ${plan.outcome}`, rank: 1_000 }] },
@@ -31,8 +33,9 @@ export function renderMarkdown(plan: ProposalPlan, { maxChars, folds = 'details'
     ...releases(plan, folds), { part: 'footer', forms: [{ text: prose(basisWords(plan)), rank: 0 }, { text: '', rank: 999 }] },
   ];
   const fitted = fitBlocks(blocks, maxChars, (shortened) => leftOut(shortened, plan));
+  const least = `### Plan: ${plan.outcome}`;
   // Words without any construct may be cut anywhere.
-  return fitted ?? `Plan: ${plan.outcome}`.slice(0, Math.max(0, maxChars));
+  return fitted ?? (least.length <= maxChars ? least : `Plan: ${plan.outcome}`.slice(0, Math.max(0, maxChars)));
 }
 
 function leftOut(shortened: ReadonlyMap<string, number>, { candidate }: ProposalPlan): string {
@@ -88,7 +91,7 @@ function findingItem({ severity, code: name, file, line, commit, subject, messag
 function protectedBlocks(one: ProtectedPlan, folds: Folds): readonly Block[] {
   const voices = [`Quorum: ${prose(one.quorum)}. Approved by ${names(one.approvedBy, 'nobody yet')}.`, ...(one.isMet ? [] : [` Could approve: ${names(one.couldApprove, 'nobody')}.`])].join('');
   const why = one.why === null || one.isMet ? '' : `\n\nWhy not: ${prose(one.why)}`;
-  const title = `**${code(`${one.kind}/${one.name}`)} ${prose(protectedWords(one))}**`;
+  const title = `#### ${code(`${one.kind}/${one.name}`)} ${prose(protectedWords(one))}`;
   return [
     ...block('protected changes', { text: `${title}\n\n${voices}${why}`, rank: 0 }, { text: title, rank: RANK.changes }, gone(RANK.changes + 1)),
     ...(one.diff === null || one.diff === '' ? [] : block('differences', { text: fold(`In force → new: ${one.kind}/${one.name}`, fenced(one.diff, 'diff'), folds), rank: 0 }, gone(RANK.diff + 1))),

@@ -2,11 +2,13 @@ import { renderExplanation } from '../decision/explain.ts';
 import { plain } from '../model/plain-text.ts';
 import { findingText } from './finding.ts';
 import type { Change, PromotionPlan, ProposalPlan, ProtectedPlan, ReleasePlan } from './plan-model.ts';
+import { inOrder } from './plan-order.ts';
 import { planStatus } from './plan-status.ts';
 import { basisWords, protectedWords, releaseWords, verdictWords, versionWords } from './plan-words.ts';
 
 /** A plan for a terminal: everything that it says, two columns of indentation, no colours. */
-export function renderText(plan: ProposalPlan): string {
+export function renderText(given: ProposalPlan): string {
+  const plan = inOrder(given);
   const parts = [
     headline(plan), ...plan.promotions.map(promotionText), ...plan.protectedChanges.map(protectedText), ...(plan.releases.length === 0 ? [] : [['Releases:', ...plan.releases.flatMap(releaseText)].join('\n')]),
     ...(plan.findings.length === 0 ? [] : [['Findings:', ...plan.findings.map(findingText)].join('\n')]), plain(basisWords(plan)),
