@@ -57,6 +57,20 @@ describe('jobs', () => {
     await expect.poll(waiting, within).toEqual([{ n: 0 }]);
   });
 
+  test('of one lane are counted, and executed by the workers of that lane alone', async () => {
+    const [queue, lane] = [queueOf(), queueOf({ lane: 'notify' })];
+    const [runs, told] = [remembering(), remembering()];
+    await lane.enqueue('tell', [1]);
+    await lane.enqueue('tell', [2]);
+    expect([await lane.waiting('tell'), await lane.waiting('other'), await queue.waiting('tell')]).toEqual([2, 0, 0]);
+    queue.start({ run: runs.handler, tell: runs.handler });
+    lane.start({ tell: told.handler });
+    await Promise.all([queue.leading(), lane.leading()]);
+    await queue.enqueue('run', [3]);
+    await expect.poll(() => [told.calls.length, runs.calls], within).toEqual([2, [[[3], 1]]]);
+    await expect.poll(() => lane.waiting('tell'), within).toBe(0);
+  });
+
   test('wait for their time, and one that is put forward runs at once', async () => {
     const queue = queueOf();
     const { calls, handler } = remembering();

@@ -27,7 +27,7 @@ const full: { readonly [K in Kind]: readonly Required<SpecOf[K]>[] | readonly Sp
     },
   ] satisfies Required<SpecOf['TrustRoot']>[],
   Principal: [
-    { type: 'person', displayName: 'Zoë', keys: [{ key, status: 'retired', notBefore: '2031-01-01T00:00:00Z', notAfter: '2032-01-01T00:00:00.000Z', since: '2031-02-01T00:00:00Z' }], roles: [{ role: 'x', environments: ['a'], applications: ['b'] }], suspended: { reason: 'x' } },
+    { type: 'person', displayName: 'Zoë', keys: [{ key, status: 'retired', notBefore: '2031-01-01T00:00:00Z', notAfter: '2032-01-01T00:00:00.000Z', since: '2031-02-01T00:00:00Z' }], roles: [{ role: 'x', environments: ['a'], applications: ['b'] }], identities: [{ issuer: 'https://ci.example/a', subject: '7' }], suspended: { reason: 'x' } },
   ] satisfies Required<SpecOf['Principal']>[],
   Application: [
     {
@@ -73,7 +73,10 @@ const full: { readonly [K in Kind]: readonly Required<SpecOf[K]>[] | readonly Sp
       },
     },
   ] satisfies Required<SpecOf['Freeze']>[],
-  Integration: [{ type: 'registry', host: 'registry.example:5000', insecure: true, credentials: { username: 'u', passwordRef: 'env:P' } }, { type: 'registry', host: 'r', credentials: { tokenRef: 'env:T' } }, { type: 'registry', layout: 'images' }],
+  Integration: [{ type: 'registry', host: 'registry.example:5000', insecure: true, credentials: { username: 'u', passwordRef: 'env:P' } }, { type: 'registry', host: 'r', credentials: { tokenRef: 'env:T' } }, { type: 'registry', layout: 'images' },
+    { type: 'notifier-webhook', url: 'https://hooks.example/stella?x=1', secretRef: 'file:/run/secrets/hook', events: ['deployed'], environments: ['prod'], applications: ['shop'], template: { subject: '{{headline}}', text: '{{text}}' } },
+    { type: 'identity-issuer', issuer: 'https://ci.example', keys: [{ id: 'k1', publicKey: pem }], claim: 'actor_id', require: { repository: 'acme/shop' }, services: ['ci'] },
+    { type: 'notifier-slack', host: 'hooks.example', urlRef: 'env:HOOK', events: ['waiting', 'failed'] }, { type: 'notifier-email', host: 'mail.example:587', security: 'starttls', from: 'stella@shop.example', to: ['ops@shop.example'], events: ['stalled'], credentials: { username: 'u', passwordRef: 'env:P' } }],
 };
 
 const nameOf = (kind: Kind): string => (['Release', 'Promotion', 'Configuration'].includes(kind) ? 'a/b' : 'a');
@@ -151,6 +154,8 @@ describe.each(KINDS)('the schema of %s', (kind) => {
     const signatures = [{ format: 'sshsig', signature: '-----BEGIN SSH SIGNATURE-----\nU1NIU0lH\n-----END SSH SIGNATURE-----\n' }];
     const result = schemas.validateDocument(kind, { ...(documentWith(kind, full[kind][0]) as DocumentOf<'Promotion'>), signatures });
     expect(result.ok).toBe(kind === 'Promotion' || kind === 'Approval');
+    const token = [{ format: 'oidc', signature: 'e30.e30.AA' }];
+    expect(schemas.validateDocument(kind, { ...(documentWith(kind, full[kind][0]) as DocumentOf<'Promotion'>), signatures: token } as never).ok).toBe(kind === 'Release');
   });
 
   it('takes a signature only in the form that it is said to have', () => {
@@ -191,6 +196,9 @@ describe('values without effect or sense are refused', () => {
     ['Approval', { type: 'promotion', digest, action: 'reject', nonce: 'a'.repeat(32), environment: 'e', application: 'a', excepts: ['a'] }, ['UnsupportedField spec.excepts']],
     ['Promotion', { state: 'absent', release: '1' }, ['UnsupportedField spec.release']], ['Promotion', {}, ['MissingField spec']], ['Promotion', { release: 'shop/1' }, ['InvalidName spec.release']], ['Promotion', { release: '1', attempt: 0 }, ['InvalidValue spec.attempt']],
     ['Integration', { type: 'registry' }, ['InvalidValue spec']], ['Integration', { type: 'registry', host: 'a', layout: 'b' }, ['InvalidValue spec']], ['Integration', { type: 'registry', layout: 'b', insecure: true }, ['UnsupportedField spec.insecure']],
+    ['Integration', { type: 'notifier-webhook', url: 'https://a', events: ['deployed'] }, ['MissingField spec']], ['Integration', { type: 'notifier-webhook', url: 'https://u:p@a', secretRef: 'env:K', events: ['deployed'] }, ['InvalidValue spec.url']],
+    ['Integration', { type: 'notifier-slack', host: 'a', urlRef: 'https://a/T0/B0/x', events: ['deployed'] }, ['InvalidValue spec.urlRef']], ['Integration', { type: 'notifier-slack', host: 'a', urlRef: 'env:U', events: ['tick'] }, ['InvalidValue spec.events.0']],
+    ['Integration', { type: 'notifier-email', host: 'a', from: 'x@y\nBcc: z@z', to: ['a@b'], events: ['deployed'] }, ['InvalidValue spec.from']], ['Integration', { type: 'registry', host: 'a', events: ['deployed'] }, ['UnsupportedField spec.events']],
     ['Integration', { type: 'registry', host: 'https://a' }, ['InvalidValue spec.host']], ['Integration', { type: 'registry', host: 'a', credentials: { username: 'u' } }, ['InvalidValue spec.credentials']],
     ['Integration', { type: 'registry', host: 'a', credentials: { username: 'u', passwordRef: 'hunter2' } }, ['InvalidValue spec.credentials.passwordRef']],
     ['Target', { type: 'directory_host', agent: 'a', environments: ['e'], applications: ['a'], connection: { folder: '/x' } }, ['MissingField spec.connection', 'UnknownField spec.connection.folder']],

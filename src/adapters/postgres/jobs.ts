@@ -13,6 +13,8 @@ import { openPool, type Scope } from './scope.ts';
 export type JobQueueOptions = Scope & {
   /** Connection string of the application. */
   readonly url: string;
+  /** Jobs apart from the others of this log, with workers of their own: what is slow in one lane holds nobody in another. */
+  readonly lane?: string;
   /** Jobs at once. Default 16. */
   readonly concurrency?: number;
   /** Told when executing is interrupted by a failure; it is started again. */
@@ -21,7 +23,8 @@ export type JobQueueOptions = Scope & {
 
 /** Durable jobs of one log on graphile-worker. Names of tasks and keys begin with tenant and log, so logs never take each other's jobs. */
 export function createJobQueue(options: JobQueueOptions): JobQueue {
-  const prefix = `${options.tenant}/${options.logId}/`;
+  // No prefix begins with another, because whoever leads a lane frees what the dead held under its prefix.
+  const prefix = `${options.tenant}/${options.logId}${options.lane === undefined ? '' : `@${options.lane}`}/`;
   const concurrency = options.concurrency ?? 16;
   const pool = openPool(options.url, { applicationName: 'stella-jobs', maxConnections: concurrency + 4, rawTypes: true });
   const stopping = new AbortController();

@@ -29,7 +29,7 @@ export type LogStorage = {
   readonly enrolmentTokens: EnrolmentTokens;
   readonly agents: AgentRegister;
   /** A queue of its own for each call; whoever takes it stops it. */
-  jobs(options?: Pick<JobQueueOptions, 'concurrency' | 'onInterrupted'>): JobQueue;
+  jobs(options?: Pick<JobQueueOptions, 'lane' | 'concurrency' | 'onInterrupted'>): JobQueue;
 };
 
 export type Storage = {

@@ -19,6 +19,7 @@ import { RunExecutor } from '../../reconciler/execute-runs.ts';
 import { explainPromotion } from '../../reconciler/explain-promotion.ts';
 import { LOOP_MESSAGE } from '../../reconciler/loop-suspects.ts';
 import { processTimers, ReconcileLoop, type LoopPass } from '../../reconciler/loop.ts';
+import type { Notifications } from '../../reconciler/notify.ts';
 import { ProtectedChangeShelf } from '../../reconciler/protected-change-shelf.ts';
 import { PromotionTrail } from '../../reconciler/proposals/promotion-trail.ts';
 import { Reconciler } from '../../reconciler/reconciler.ts';
@@ -27,6 +28,7 @@ import { CliError } from '../command.ts';
 import type { RunningServer, ServerWorld } from '../running-server.ts';
 import { AgentInventory } from './agent-inventory.ts';
 import { openControlSocket } from './control-socket.ts';
+import { openNotifications } from './notifications.ts';
 import { findGenesisRoot } from './genesis-root.ts';
 import { openProposals, type RunningProposals } from './proposals.ts';
 import { openRepositories, type Repositories } from './repositories.ts';
@@ -129,7 +131,8 @@ async function startCore(parts: Parts): Promise<Core> {
   });
   unwinding.keep(executor, (opened) => opened.close());
   const tools = await openTools(parts);
-  const reconciler = createReconciler(parts, tools, executor, shelf);
+  const notifications = openNotifications(parts, () => late.reconciler?.state ?? null);
+  const reconciler = createReconciler(parts, tools, executor, { shelf, notifications });
   late.reconciler = reconciler;
   jobs.start(executor.handlers);
   const listeners: Core['listeners'] = [];
@@ -180,14 +183,14 @@ async function openTools({ config, world: { environment, now, random = Math.rand
   };
 }
 
-function createReconciler({ config, world, repositories, log }: Parts, tools: Tools, executor: RunExecutor, shelf: ProtectedChangeShelf): Reconciler {
+function createReconciler({ config, world, repositories, log }: Parts, tools: Tools, executor: RunExecutor, { shelf, notifications }: { readonly shelf: ProtectedChangeShelf; readonly notifications: Notifications }): Reconciler {
   const { declarations, evidence } = repositories;
   const { now, version } = world;
   const { trail, ...shared } = tools;
   return new Reconciler({
     ...shared, reader: declarations.reader, remote: declarations.remote,
     evidence: { reader: evidence.reader, remote: evidence.remote, branch: evidence.writer.openBranch(config.evidence.ref) },
-    ledger: log.ledger, executor, now, engineVersion: version, targetRef: config.repository.ref, pin: config.genesis, createLog: world.createLog ?? false,
+    ledger: log.ledger, executor, notifications, now, engineVersion: version, targetRef: config.repository.ref, pin: config.genesis, createLog: world.createLog ?? false,
     tagPollSeconds: config.tagPollSeconds, candidateRefs: config.repository.candidates, 
     onRecord: ({ record, envelope }) => {
       shelf.add(record, envelope);

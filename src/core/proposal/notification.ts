@@ -76,8 +76,9 @@ export function isWanted(spec: NotifierSpec, { event, environment, application }
 export function wordsOf(spec: Pick<NotifierSpec, 'template'>, notification: Notification, escape: (value: string) => string = (value) => value): { readonly subject: string; readonly text: string } {
   const { event, headline, lines, environment, application, release, record, at, log } = notification;
   const values: TemplateValues = { event, headline, text: lines.join('\n'), environment: environment ?? '', application: application ?? '', release: release ?? '', record: record === null ? '' : String(record), at, log };
-  const text = fillTemplate(spec.template?.text ?? DEFAULT_TEXT, values, escape);
-  return { subject: plain(fillTemplate(spec.template?.subject ?? DEFAULT_SUBJECT, values, escape)), text: text.split('\n').map(plain).join('\n').trim() };
+  const subject = fillTemplate(spec.template?.subject ?? DEFAULT_SUBJECT, values, (value) => escape(plain(value)));
+  const text = fillTemplate(spec.template?.text ?? DEFAULT_TEXT, values, (value) => escape(value.split('\n').map(plain).join('\n')));
+  return { subject: subject.replace(/[\r\n]+/g, ' '), text: text.trim() };
 }
 
 const DEFAULT_SUBJECT = '[stella] {{headline}}';
