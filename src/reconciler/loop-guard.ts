@@ -145,8 +145,10 @@ function reachOf(record: EvidenceRecord): (place: string) => boolean {
       return seen.type === 'approval' && seen.subject !== null ? ofPlace(seen.subject.environment, seen.subject.application) : () => false;
     }
     case 'release-lock':
-    case 'deployment-outcome':
       return ofApplication(record.predicate.application);
+    case 'deployment-outcome':
+      // Any place may wait for what runs here, or for its run to end: gates of type dependency and concurrency.
+      return () => true;
     case 'review':
       return ofPlace(record.predicate.environment, record.predicate.application);
     case 'protected-change':

@@ -43,6 +43,12 @@ describe('the counter of a reconciler that may talk to itself', () => {
     expect(guard.suspects).toEqual([]);
   });
 
+  it('begins anew with each of many others that a gate makes it wait for', () => {
+    const guard = new LoopGuard();
+    times(LOOP_LIMITS.decisions * 2, (n) => guard.note([decision(`prod/dep-${n}`, { outcome: 'allow' }), record({ type: 'deployment-outcome', predicate: { environment: 'prod', application: `dep-${n}`, operation: 'promote', promotionDigest: 'sha256:1', result: 'Succeeded' } }), decision()]));
+    expect(guard.suspects).toEqual([]);
+  });
+
   it('is not taken in by runs that deploy the same again and again', () => {
     const guard = new LoopGuard();
     times(LOOP_LIMITS.decisions + 1, (n) => guard.note([decision('prod/shop', { outcome: 'allow' }), outcome(n)]));

@@ -72,6 +72,19 @@ function wordsFor(gate: GateResult): string {
     case 'BreakGlassNotAllowed':
     case 'BreakGlassExpired':
       return 'another request: the glass may not be broken like this';
+    case 'OutsideWindow':
+      return `gate ${subject} to open${gate.opensAt === null ? '' : ` at ${gate.opensAt}`}`;
+    case 'DependencyMissing':
+      return `${listOf(words(gate, 'missing'))} to run first`;
+    case 'TooManyRuns':
+      return `one of ${count(gate, 'most')} runs to end (gate ${subject})`;
+    case 'Held':
+      return subject === '' ? 'its hold to be taken away' : `hold ${subject} to be lifted`;
+    case 'ExpressionFalse':
+    case 'ExpressionFailed':
+      return `the condition of gate ${subject}`;
+    case 'GateMissing':
+      return `gate ${subject}, which is not in force`;
     default:
       return `gate ${gate.gate}${subject === '' ? '' : ` ${subject}`}`;
   }
