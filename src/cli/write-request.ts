@@ -52,7 +52,7 @@ export async function signRequest(desk: RequestDesk, ground: Ground, wanted: Wan
   const { repository: { parser }, key, pin } = desk;
   const file = fileOf(ground.desired, wanted);
   const before = await ground.readText(file);
-  const unsigned = wanted.mode === 'adopt' ? await adoptedText(desk, ground, { file, before }, wanted) : await requestText(parser, { file, before }, wanted);
+  const unsigned = wanted.mode === 'adopt' ? await adoptedText(desk, ground, { file, before }, wanted) : await unspentText(desk, ground, file, await requestText(parser, { file, before }, wanted), before);
   const promotion = parsePromotion(parser, file, unsigned);
   const preimage = canonicalBytes(intentPreimage({ logId: pin, promotion, releaseSpec: releaseSpecFor(ground, promotion) }));
   const { editYaml } = await import('./write-repository.ts');
@@ -114,11 +114,28 @@ async function adoptedText({ repository: { parser }, evidence, pin }: RequestDes
   const promotion = parsePromotion(parser, file, there);
   const releaseSpec = releaseSpecFor(ground, promotion);
   const { spentIntents } = appStateOf(evidence.state, environment, application);
-  const requesters = findRequesters({ logId: pin, promotion, releaseSpec, spentIntents, commits: [], ring: keyRingIn(evidence.state, evidence.openPgp), lockUnchanged: false, observedAt: Date.parse(evidence.state.asOf ?? '') });
+  const requesters = findRequesters({ logId: pin, promotion, releaseSpec, spentIntents, commits: [], actingFor: null, ring: keyRingIn(evidence.state, evidence.openPgp), lockUnchanged: false, observedAt: Date.parse(evidence.state.asOf ?? '') });
   if (requesters.intents.length > 0) throw new CliError('NothingToAdopt', `${requesters.people.join(', ')} signed this request, so its author is known.`, null, { exitCode: 1 });
   const { editYaml } = await import('./write-repository.ts');
   const isSpent = spentIntents.includes(intentDigest({ logId: pin, promotion, releaseSpec }));
   return isSpent ? editYaml(there, [{ path: ['spec', 'attempt'], value: (promotion.spec.attempt ?? 1) + 1 }, { path: ['signatures'], value: undefined }]) : there;
+}
+
+/**
+ * T19: a spent intent brings nobody back. What was asked for before, with something else in between, is asked for as another attempt: the way back
+ * after a squash would have no author otherwise.
+ */
+async function unspentText({ repository: { parser }, evidence, pin }: RequestDesk, ground: Ground, file: string, text: string, before: string | null): Promise<string> {
+  if (evidence === null || (before !== null && asksTheSame(parser, { path: file, text }, before))) return text;
+  const promotion = parsePromotion(parser, file, text);
+  const [environment, application] = splitPair(promotion.metadata.name);
+  const { spentIntents } = appStateOf(evidence.state, environment, application);
+  const releaseSpec = releaseSpecFor(ground, promotion);
+  const first = promotion.spec.attempt;
+  let attempt = first;
+  while (spentIntents.includes(intentDigest({ logId: pin, promotion: attempt === undefined ? promotion : { ...promotion, spec: { ...promotion.spec, attempt } }, releaseSpec }))) attempt = (attempt ?? 1) + 1;
+  const { editYaml } = await import('./write-repository.ts');
+  return attempt === first ? text : editYaml(text, [{ path: ['spec', 'attempt'], value: attempt }]);
 }
 
 /** Where the Promotion stands, or where it goes by convention. */

@@ -62,7 +62,7 @@ async function build(order: Order, allow: Allow, sources: BundleSources): Promis
   const changes = sources.changes.all();
   const approvals = await collect(sources.artifacts, predicate.sources.approvals);
   const artifacts = await collect(sources.artifacts, [
-    ...changes.artifacts, input, plan, predicate.sources.promotion, ...(predicate.lock === null ? [] : [predicate.lock]),
+    ...changes.artifacts, input, plan, predicate.sources.promotion, ...[predicate.lock, predicate.sources.onBehalfOf].filter((digest) => digest !== null),
     ...predicate.sources.commits.map(({ artifact }) => artifact), ...predicate.artifacts.filter(({ name }) => name !== EVIDENCE_FILE).map(({ digest }) => digest),
   ]);
   for (const [digest, bytes] of await collectExtended(sources.artifacts, predicate)) artifacts.set(digest, bytes);

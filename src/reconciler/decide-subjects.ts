@@ -176,7 +176,7 @@ function record(pass: Pass, s: Subject, planned: Planned, built: BuiltInput, dec
     sources: {
       promotionDocument: input.promotion, promotion, derived: material.derived, ended: material.ended, problems: material.problems,
       plan: material.plan === null ? null : json(material.plan), configuration: configuration === null ? null : json(configuration),
-      releaseSpec: input.operation === 'promote' ? (entry?.releaseSpec ?? null) : null, intents: built.requesters.intents, approvals: built.candidates, extends: null,
+      releaseSpec: input.operation === 'promote' ? (entry?.releaseSpec ?? null) : null, onBehalfOf: input.operation === 'promote' ? (entry?.onBehalfOf?.token ?? null) : null, intents: built.requesters.intents, approvals: built.candidates, extends: null,
       commits: material.commits.map(({ commit, raw, touched }) => ({ commit, artifact: batch.artifact(raw), touched })),
     },
     strangers: 0, decision, breakGlass: brokenGlass(input, decision), artifacts: decision.outcome === 'allow' ? allowArtifacts(pass, planned, input, decision) : [],

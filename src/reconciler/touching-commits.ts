@@ -44,7 +44,7 @@ export class TouchingCommits {
   async findAcross(from: CommitId | null, to: CommitId, interest: Interest): Promise<readonly TouchingCommit[]> {
     if (from === null || !(await isHere(this.#reader, from))) {
       const all = await this.#walk(null, to, (touch) => partsOf(touch, interest));
-      return from === null ? all : [...all, { commit: from, raw: new Uint8Array(), touched: ['promotion', 'release', 'configuration'] }];
+      return from === null ? all : [...all, { commit: from, raw: new Uint8Array(), touched: ['promotion', 'release', 'files', 'configuration'] }];
     }
     const own = await this.find(from, to, interest);
     if (await this.#reader.isAncestor(from, to)) return own;
@@ -61,7 +61,7 @@ export class TouchingCommits {
   async findLocked(from: CommitId | null, lockedAt: CommitId, interest: Interest): Promise<readonly TouchingCommit[] | null> {
     if (!(await isHere(this.#reader, lockedAt))) return null;
     const start = from !== null && (await isHere(this.#reader, from)) ? from : null;
-    return this.#walk(start, lockedAt, (touch) => partsOf(touch, interest).filter((part) => part === 'release'));
+    return this.#walk(start, lockedAt, (touch) => partsOf(touch, interest).filter((part) => part === 'release' || part === 'files'));
   }
 
   /** Commits that themselves changed the document `key`, across a rewrite; everything of `to` where `from` is gone. */
@@ -201,7 +201,8 @@ function partsOf(touch: Touch, interest: Interest): TouchingCommit['touched'] {
   const parts: TouchingCommit['touched'][number][] = [];
   if (touch.keys.has(documentKey('Promotion', subject))) parts.push('promotion');
   const released = interest.release !== null && touch.keys.has(documentKey('Release', `${interest.application}/${interest.release}`));
-  if (released || interest.releaseFiles.some((path) => touch.paths.has(path))) parts.push('release');
+  if (released) parts.push('release');
+  if (interest.releaseFiles.some((path) => touch.paths.has(path))) parts.push('files');
   const configured = touch.keys.has(documentKey('Configuration', subject)) || interest.configurationFiles.some((path) => touch.paths.has(path));
   if (configured) parts.push('configuration');
   return parts;

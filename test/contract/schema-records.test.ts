@@ -34,21 +34,21 @@ const changes: readonly ProtectedChangePredicate[] = [
   },
 ];
 const locks: readonly ReleaseLockPredicate[] = [
-  { application: 'shop', release: '1.4.0', releaseSpec: d, spec: { components: { api: { tag: '1.4.0' }, web: { digest: d } }, source: { commit: 'a'.repeat(40) }, channel: 'stable' }, lock: vector<Lock>('lock'), lockDigest: d, basis: 'resolved', tags: [{ component: 'api', tag: '1.4.0', digest: d }, { component: 'web', tag: null, digest: d }], approval: null },
+  { application: 'shop', release: '1.4.0', releaseSpec: d, spec: { components: { api: { tag: '1.4.0' }, web: { digest: d } }, source: { commit: 'a'.repeat(40) }, channel: 'stable' }, lock: vector<Lock>('lock'), lockDigest: d, basis: 'resolved', tags: [{ component: 'api', tag: '1.4.0', digest: d }, { component: 'web', tag: null, digest: d }], approval: null, onBehalfOf: { issuer: 'https://ci.example', subject: '7', token: d } },
 ];
 const DERIVED = { from: 'channel', name: 'stable', unavailable: ['1.5.0'] } as const;
 const decisions: readonly PromotionDecisionPredicate[] = [
   {
     environment: 'prod', application: 'shop', operation: 'promote', release: '1.4.0', attempt: 1, lock: d, runs: null, requestedAt: at, decidedAt: at, input: d, relevant: d,
     sources: {
-      promotionDocument: d, promotion: d, derived: DERIVED, ended: null, problems: [{ code: 'LockMissing', detail: 'x' }], plan: null, configuration: null, releaseSpec: d, intents: [d], approvals: [d], extends: null,
-      commits: [{ commit, artifact: d, touched: ['promotion', 'release', 'configuration'] }],
+      promotionDocument: d, promotion: d, derived: DERIVED, ended: null, problems: [{ code: 'LockMissing', detail: 'x' }], plan: null, configuration: null, releaseSpec: d, intents: [d], approvals: [d], extends: null, onBehalfOf: d,
+      commits: [{ commit, artifact: d, touched: ['promotion', 'release', 'files', 'configuration'] }],
     },
     strangers: 0, decision: vector<Decision>('decision'), breakGlass: { skip: ['approvals'], reason: 'x', expires: at, participants: ['bob'] }, artifacts: [{ name: 'stella.version.json', digest: d }],
   },
   {
     environment: 'prod', application: 'shop', operation: 'extend', release: '1.4.0', attempt: 1, lock: d, runs: d, requestedAt: at, decidedAt: at, input: d, relevant: d,
-    sources: { promotionDocument: d, promotion: d, derived: null, ended: null, problems: [], plan: d, configuration: null, releaseSpec: d, intents: [d], approvals: [d], extends: d, commits: [] },
+    sources: { promotionDocument: d, promotion: d, derived: null, ended: null, problems: [], plan: d, configuration: null, releaseSpec: d, intents: [d], approvals: [d], extends: d, onBehalfOf: null, commits: [] },
     strangers: 0, decision: vector<Decision>('decision'), breakGlass: null, artifacts: [],
   },
 ];

@@ -147,7 +147,7 @@ export class LogFixture implements BundleSources {
     void this.push((batch) => {
       batch.artifact(SCRIPT);
       const tags = [{ component: 'api', tag: version, digest: component.digest }];
-      const predicate = { application: 'shop', release: version, releaseSpec: releaseSpecDigest(release), spec: identityOf(release.spec), lock, lockDigest: preimageDigest(lock), basis: 'resolved', tags, approval: null } as const;
+      const predicate = { application: 'shop', release: version, releaseSpec: releaseSpecDigest(release), spec: identityOf(release.spec), lock, lockDigest: preimageDigest(lock), basis: 'resolved', tags, approval: null, onBehalfOf: null } as const;
       batch.add({ type: 'release-lock', predicate });
     });
   }

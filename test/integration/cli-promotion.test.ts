@@ -71,7 +71,7 @@ describe('stella release create', () => {
     expect((await alice.stella(['release', 'create', 'shop/1.0', '--tag', 'nothing'])).code).toBe(2);
     expect((await alice.stella(['release', 'create', 'shop/1.0', '--tag', '1.0'])).code).toBe(0);
     const again = await alice.stella(['release', 'create', 'shop/1.0', '--tag', '1.1']);
-    expect(again).toMatchObject({ code: 2 });
+    expect(again).toMatchObject({ code: 1 });
     expect(again.stderr).toContain('releases/shop/1.0.yaml');
   });
 });
@@ -91,7 +91,7 @@ describe('stella promote', () => {
     const of = { logId: world.pin, promotion, releaseSpec };
     await expect(opensshAccepts(world.people.alice, 'stella-intent', canonicalBytes(intentPreimage(of)), promotion.signatures![0]!.signature)).resolves.toContain('Good');
     const ring = keyRingIn(await world.state(), openPgp);
-    const found = findRequesters({ ...of, spentIntents: [], commits: [], ring, lockUnchanged: false, observedAt: parseInstant('2026-11-01T08:00:00Z')! });
+    const found = findRequesters({ ...of, spentIntents: [], commits: [], actingFor: null, ring, lockUnchanged: false, observedAt: parseInstant('2026-11-01T08:00:00Z')! });
     expect(found).toMatchObject({ people: ['alice'], unknown: 0 });
     expect(await alice.git('log', '-1', '--format=%s')).toBe('Promote shop 1.0 to dev');
     expect(await alice.git('cat-file', 'commit', 'HEAD')).toContain('gpgsig -----BEGIN SSH SIGNATURE-----');

@@ -52,7 +52,7 @@ function stateOf(c: Case): LogState {
   const states = [app('prod', c.running, { clean: c.clean, left: c.left.map((release) => ({ release, lock: digestOf(release) })) }), app('dev', c.source)];
   const bare: LogState = { ...base, inForce: BucketMap.from([...base.inForce.entries(), ...entries]), states: BucketMap.from(states) };
   return c.locked.reduce((state, [release, channel], i) => withLock(state, `shop/${release}`, {
-    lock: { application: 'shop', release } as Lock, digest: digestOf(release), releaseSpec: digestOf(`spec ${release}`), seq: i + 2, tip: 'a'.repeat(40) as never, before: null, lockedAt: '', channel,
+    lock: { application: 'shop', release } as Lock, digest: digestOf(release), releaseSpec: digestOf(`spec ${release}`), seq: i + 2, tip: 'a'.repeat(40) as never, before: null, lockedAt: '', channel, onBehalfOf: null,
   }), bare);
 }
 

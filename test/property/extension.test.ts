@@ -13,7 +13,7 @@ import { extendedStanding, placesOf } from '../../src/core/evidence/standing.ts'
 
 const digest = digestOfBytes('x');
 const sources: DecisionSources = {
-  promotionDocument: digest, promotion: digest, derived: null, ended: null, problems: [], plan: digest, configuration: null, releaseSpec: null, intents: [], approvals: [], extends: null, commits: [],
+  promotionDocument: digest, promotion: digest, derived: null, ended: null, problems: [], plan: digest, configuration: null, releaseSpec: null, intents: [], approvals: [], extends: null, onBehalfOf: null, commits: [],
 };
 const approved: Plan = {
   type: 'stella/plan/v1', operation: 'promote', breakGlass: null,

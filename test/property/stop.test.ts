@@ -102,7 +102,7 @@ function stateOf(documents: readonly AnyDocument[], approvals: readonly (Signed 
   }]);
   return {
     ...base, inForce: BucketMap.from(entries), approvals: BucketMap.from(observed), tip: { ref: 'refs/heads/main', commit: 'a'.repeat(40) as never, observedAt: AS_OF, seq: 0, before: null },
-    locks: BucketMap.from<LockEntry>([['shop/1', { lock: {} as Lock, digest: lock, releaseSpec: digestOfBytes('release'), seq: 1, tip: 'a'.repeat(40) as never, before: null, lockedAt: AS_OF, channel: null }]]),
+    locks: BucketMap.from<LockEntry>([['shop/1', { lock: {} as Lock, digest: lock, releaseSpec: digestOfBytes('release'), seq: 1, tip: 'a'.repeat(40) as never, before: null, lockedAt: AS_OF, channel: null, onBehalfOf: null }]]),
     states: BucketMap.from<AppState>([[stateKey('prod', 'shop'), { ...emptyAppState('prod', 'shop'), approvals: approvals.map((a) => a.artifact) }]]),
   };
 }

@@ -124,7 +124,7 @@ describe('digests named before the tag is resolved', () => {
     const { environment, release } = desk;
     const application = inForceOf(state, 'Application', 'shop')!;
     const lock = lockOf({ logId: state.logId, application: 'shop', release, components: [{ name: 'api', repository: 'shop/api', registry: 'images', digest: image, tag: null }], source: null, snapshot: snapshotOf(application.spec, []) });
-    const entry = { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(releaseOf(release)), seq: 0, tip: 'a'.repeat(40) as never, before: null, lockedAt: '', channel: null };
+    const entry = { lock, digest: preimageDigest(lock), releaseSpec: releaseSpecDigest(releaseOf(release)), seq: 0, tip: 'a'.repeat(40) as never, before: null, lockedAt: '', channel: null, onBehalfOf: null };
     const plan = makePlan({ state: { ...state, locks: state.locks.set(`shop/${release}`, entry) }, environment, application: 'shop', operation: 'promote', lock, configuration: null, override: null, file: () => undefined, parseCompose: () => ({ ok: false, message: '' }) });
     if (!plan.ok) throw new Error(plan.detail);
     const app = await stage.app(environment);

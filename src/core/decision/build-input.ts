@@ -8,6 +8,7 @@ import { allInForce, appStateOf, inForceOf, rootOf, type AppState, type Held, ty
 import type { LogSources } from '../evidence/fold.ts';
 import type { Derived } from '../evidence/records.ts';
 import { signersOf, verifyDocumentsTogether } from '../trust/embedded-signers.ts';
+import { actingFor } from '../trust/identity-token.ts';
 import { findRequesters, type Requesters, type TouchingCommit } from '../trust/requesters.ts';
 import { keyRingIn, type KeyRing } from '../trust/key-ring.ts';
 import { clausesFor, type RuleMode } from './clauses.ts';
@@ -53,7 +54,7 @@ export function buildDecisionInput(state: LogState, m: DecisionMaterial, asOf: s
   const freezes = freezeFacts(state, { environment: m.environment, application: m.application, release, agents: m.plan?.targets.map((t) => t.agent) ?? [] });
   const ring = keyRingIn(state, sources.openPgp);
   const requesters = findRequesters({
-    logId: state.logId, promotion: m.promotion, releaseSpec: entry?.releaseSpec ?? null, spentIntents: spentFor(app, base.facts), commits: m.commits, ring,
+    logId: state.logId, promotion: m.promotion, releaseSpec: entry?.releaseSpec ?? null, spentIntents: spentFor(app, base.facts), commits: m.commits, actingFor: actingFor(state, entry?.onBehalfOf ?? null), ring,
     lockUnchanged: operation === 'promote' && lock !== null && lock === base.facts.lock, observedAt: parseInstant(state.tip?.observedAt ?? asOf) ?? 0,
   });
   const promotionDigest = base.preimage === null ? null : digestOf(base.preimage as unknown as Preimage);

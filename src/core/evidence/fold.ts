@@ -3,9 +3,11 @@ import type { BucketMap } from '../model/bucket-map.ts';
 import type { CommitId } from '../model/commit-id.ts';
 import { isDigest, type Digest } from '../model/digest.ts';
 import { parseCanonicalJson } from '../model/canonical-json.ts';
+import { parseInstant } from '../model/instant.ts';
 import { preimageDigest, type Plan } from '../model/preimages.ts';
 import type { DecisionInput } from '../decision/types.ts';
 import { applyProtectedChange } from '../trust/apply-change.ts';
+import { audienceOf, verifyIdentityToken } from '../trust/identity-token.ts';
 import { applyReview } from '../trust/review.ts';
 import { applyAnchor } from '../trust/rewrite.ts';
 import { appStateOf, approvalKey, stateKey, type AppState, type Debt, type Held, type LastOutcome, type LogState, type OpenRun, type Place } from './log-state.ts';
@@ -18,7 +20,7 @@ import type { DeploymentOutcomePredicate, EvidenceRecord, Observation, Promotion
 
 export type FoldCode =
   | 'SeqGap' | 'PrevMismatch' | 'OtherLog' | 'InForceMismatch' | 'TimeWentBack' | 'GenesisOrder' | 'GenesisMismatch' | 'ArtifactMissing' | 'ChangeNotEntitled' | 'StopNotEntitled' | 'LiftedByAffected' | 'RootRefused'
-  | 'LockMismatch' | 'LockRewritten' | 'GenerationSkipped' | 'OutcomeWithoutRun' | 'ExtensionUnfounded' | 'DerivationUnfounded' | 'RewriteNotAccepted' | 'ReviewNotMet' | 'ApprovalUnobserved' | 'RulesUnknown' | 'Malformed';
+  | 'LockMismatch' | 'LockRewritten' | 'GenerationSkipped' | 'OutcomeWithoutRun' | 'ExtensionUnfounded' | 'DerivationUnfounded' | 'TokenUnproven' | 'RewriteNotAccepted' | 'ReviewNotMet' | 'ApprovalUnobserved' | 'RulesUnknown' | 'Malformed';
 export type FoldResult = { readonly ok: true; readonly state: LogState } | { readonly ok: false; readonly code: FoldCode; readonly message: string };
 
 /** Bytes of an artifact by its digest; undefined when it is not there. */
@@ -75,7 +77,7 @@ function applyBody(state: LogState, record: EvidenceRecord, sources: LogSources)
     case 'protected-change':
       return observedFault(state, record.predicate) ?? applyProtectedChange(state, record.header, record.predicate, sources);
     case 'release-lock':
-      return applyLock(state, record.header, record.predicate);
+      return applyLock(state, record.header, record.predicate, sources);
     case 'promotion-decision':
       return applyDecision(state, record, record.predicate, sources.artifact);
     case 'deployment-outcome':
@@ -134,7 +136,7 @@ function withApp(state: LogState, app: AppState): LogState {
   return { ...state, states: state.states.set(key, app), openRuns };
 }
 
-function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicate): FoldResult {
+function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicate, sources: LogSources): FoldResult {
   const key = `${p.application}/${p.release}`;
   // DESIGN §3: a release is immutable once locked.
   if (state.locks.has(key)) return refuse('LockRewritten', `release ${key} is locked already`);
@@ -143,10 +145,19 @@ function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicat
   }
   // A channel decides what is promoted by itself, so it is taken from what the release says, and not from anybody's word about it.
   if (!lockFitsSpec(p.lock, p.spec, p.releaseSpec)) return refuse('LockMismatch', `the lock of ${key} does not hold what its release says`);
+  if (p.onBehalfOf !== null && !namesWhom(state, header, p, p.onBehalfOf, sources.artifact)) return refuse('TokenUnproven', `the lock of ${key} names somebody whom no token in the log names`);
   const entry = {
     lock: p.lock, digest: p.lockDigest, releaseSpec: p.releaseSpec, seq: header.seq, tip: header.commit as CommitId, before: state.tip?.before ?? null, lockedAt: header.asOf, channel: p.spec.channel ?? null,
+    onBehalfOf: p.onBehalfOf,
   };
   return { ok: true, state: withLock(state, key, entry) };
+}
+
+/** T19: whom a lock names is judged again, from the token and the issuers in force before the record. */
+function namesWhom(state: LogState, header: RecordHeader, { releaseSpec }: ReleaseLockPredicate, named: NonNullable<ReleaseLockPredicate['onBehalfOf']>, artifact: ArtifactLookup): boolean {
+  const bytes = artifact(named.token);
+  const verdict = bytes === undefined ? null : verifyIdentityToken(state, { token: new TextDecoder().decode(bytes), audience: audienceOf(releaseSpec), observedAt: parseInstant(header.asOf) });
+  return verdict?.ok === true && verdict.issuer === named.issuer && verdict.subject === named.subject;
 }
 
 function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDecisionPredicate, artifact: ArtifactLookup): FoldResult {

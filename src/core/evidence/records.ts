@@ -3,6 +3,7 @@ import type { Digest } from '../model/digest.ts';
 import type { ApprovalAction, ApprovalType, BreakGlass, ProtectedChange, Rewrite } from '../model/documents.ts';
 import type { Lock, Operation, ReleaseIdentity } from '../model/preimages.ts';
 import type { Decision, DecisionInput } from '../decision/types.ts';
+import type { Identity } from '../trust/identity-token.ts';
 import type { StepOutcome } from '../workflow/commands.ts';
 
 /** Predicate types, one schema each under `schemas/records/`. */
@@ -105,6 +106,8 @@ export type ReleaseLockPredicate = {
   readonly tags: readonly { readonly component: string; readonly tag: string | null; readonly digest: Digest }[];
   /** The approval that named the digests, for `adopted`. */
   readonly approval: Digest | null;
+  /** Whom an identity issuer in force named when it was locked, and its token as an artifact; null where nobody was, or not so that it counts. */
+  readonly onBehalfOf: (Identity & { readonly token: Digest }) | null;
 };
 
 /** What a promotion was derived from that nobody wrote: what runs in an environment, or what a channel holds. */
@@ -138,8 +141,10 @@ export type DecisionSources = {
   readonly approvals: readonly Digest[];
   /** Input of the allow whose promotion an extension brings to further targets; null for everything else. */
   readonly extends: Digest | null;
-  /** Commits since the base that by T26 changed the Promotion, the Release, or the Configuration and its files. */
-  readonly commits: readonly (UsedCommit & { readonly touched: readonly ('promotion' | 'release' | 'configuration')[] })[];
+  /** Token, as an artifact, of an identity issuer that says for whom a service wrote the Release; null where the lock names none. */
+  readonly onBehalfOf: Digest | null;
+  /** Commits since the base that by T26 changed the Promotion, the Release, files that it ships, or the Configuration and its files. */
+  readonly commits: readonly (UsedCommit & { readonly touched: readonly ('promotion' | 'release' | 'files' | 'configuration')[] })[];
 };
 export type PromotionDecisionPredicate = {
   readonly environment: string;
@@ -211,10 +216,10 @@ export function artifactsOf(record: RecordBody): readonly Digest[] {
       return some(...changes.map((c) => c.to), ...approvals.map((a) => a.artifact), ...proposers.commits.map((c) => c.artifact));
     }
     case 'release-lock':
-      return record.predicate.lock.snapshot.files.map((file) => file.digest);
+      return some(record.predicate.onBehalfOf?.token ?? null, ...record.predicate.lock.snapshot.files.map((file) => file.digest));
     case 'promotion-decision': {
       const { input, lock, runs, sources, artifacts } = record.predicate;
-      return some(input, lock, runs, sources.promotion, sources.plan, sources.configuration, sources.extends, ...sources.approvals, ...sources.commits.map((c) => c.artifact), ...artifacts.map((a) => a.digest));
+      return some(input, lock, runs, sources.promotion, sources.plan, sources.configuration, sources.extends, sources.onBehalfOf, ...sources.approvals, ...sources.commits.map((c) => c.artifact), ...artifacts.map((a) => a.digest));
     }
     case 'deployment-outcome':
       return some(...record.predicate.steps.flatMap((step) => step.targets.map((target) => target.receipt)));

@@ -21,9 +21,10 @@ export function isProtected(kind: Kind): boolean {
 
 /**
  * An embedded signature over the document's preimage, armoured: as ssh-keygen writes it, or a detached one of OpenPGP. In the log also a raw commit in
- * base64, whose message names the document (TRUST "two carriers"); no file may hold that form.
+ * base64, whose message names the document (TRUST "two carriers"); no file may hold that form. `oidc`: on a Release alone, a token of an identity
+ * issuer that says for whom a service wrote it.
  */
-export type DocumentSignature = { readonly format: 'sshsig' | 'openpgp' | 'commit'; readonly signature: string };
+export type DocumentSignature = { readonly format: 'sshsig' | 'openpgp' | 'commit' | 'oidc'; readonly signature: string };
 
 export type Doc<K extends Kind, S> = {
   readonly apiVersion: typeof API_VERSION;
@@ -90,6 +91,8 @@ export type PrincipalSpec = {
   readonly keys: readonly PrincipalKey[];
   /** Absent environments or applications mean: all of them. */
   readonly roles?: readonly RoleBinding[];
+  /** Who this person is to identity issuers: a service may act for them with a token that names one (T19). */
+  readonly identities?: readonly { readonly issuer: string; readonly subject: string }[];
   readonly suspended?: Suspension;
 };
 
@@ -149,7 +152,23 @@ export type NotifierSpec = NotifierScope & (
       readonly credentials?: { readonly username: string; readonly passwordRef: string };
     }
 );
-export type IntegrationSpec = RegistrySpec | NotifierSpec;
+/**
+ * An OpenID Connect issuer whose tokens tell for whom a service acts (T19). It is asked nothing: its keys stand here, and changing them takes a quorum.
+ */
+export type IdentityIssuerSpec = {
+  readonly type: 'identity-issuer';
+  /** The claim `iss`, as it is written there. */
+  readonly issuer: string;
+  /** `id` is the token's `kid`; P-256 or RSA as SPKI PEM. */
+  readonly keys: readonly { readonly id: string; readonly publicKey: string }[];
+  /** The claim that names the person, as `Principal.spec.identities` has them. */
+  readonly claim: string;
+  /** Claims that a token must have with exactly this text: an issuer that many share tells its tenants apart by them. */
+  readonly require: { readonly [claim: string]: string };
+  /** Principals of type service that may act for somebody by its tokens. */
+  readonly services: readonly string[];
+};
+export type IntegrationSpec = RegistrySpec | NotifierSpec | IdentityIssuerSpec;
 export type ReleaseSpec = {
   readonly components: { readonly [component: string]: { readonly tag?: string; readonly digest?: Digest } };
   readonly source?: { readonly repository?: string; readonly commit?: string; readonly branch?: string; readonly build?: string };

@@ -18,6 +18,7 @@ import { allInForce, inForceOf, rootOf, type LogState } from '../evidence/log-st
 import { readRecord, serviceKeys } from '../evidence/record-codec.ts';
 import type { EvidenceRecord, PromotionDecisionPredicate } from '../evidence/records.ts';
 import { signersOf, verifyDocumentsTogether } from '../trust/embedded-signers.ts';
+import { actingFor, audienceOf, verifyIdentityToken, type ActingFor } from '../trust/identity-token.ts';
 import { keyRingIn, type KeyRing } from '../trust/key-ring.ts';
 import { findRequesters, type TouchingCommit } from '../trust/requesters.ts';
 import { runsFitLock } from '../release/lock.ts';
@@ -225,9 +226,18 @@ function requestersOf(state: LogState, { p, promotion, artifact }: QuorumQuestio
     return { commit: c.commit, raw, touched: c.touched };
   });
   const shown = findRequesters({
-    logId: state.logId, promotion: document, releaseSpec: p.sources.releaseSpec, spentIntents: [], commits, ring, lockUnchanged: p.lock !== null && p.lock === promotion.replaces.lock, observedAt: parseInstant(p.decidedAt) ?? 0,
+    logId: state.logId, promotion: document, releaseSpec: p.sources.releaseSpec, spentIntents: [], commits, actingFor: actingForShown(state, p, artifact), ring, lockUnchanged: p.lock !== null && p.lock === promotion.replaces.lock, observedAt: parseInstant(p.decidedAt) ?? 0,
   });
   return { people: [...new Set([...shown.people, ...promotion.requesters.people])].sort(), unknown: Math.max(shown.unknown, promotion.requesters.unknown) };
+}
+
+/** T19: for whom a service wrote the release, by the token that came with the order. When it was first seen is a recorded fact, so its times are not judged. */
+function actingForShown(state: LogState, { sources: { onBehalfOf, releaseSpec } }: PromotionDecisionPredicate, artifact: Shown): ActingFor | null {
+  if (onBehalfOf === null || releaseSpec === null) return null;
+  const bytes = artifact(onBehalfOf);
+  if (bytes === undefined) throw new Refused('ArtifactMissing', `the token ${onBehalfOf} did not come with the order`);
+  const verdict = verifyIdentityToken(state, { token: new TextDecoder().decode(bytes), audience: audienceOf(releaseSpec), observedAt: null });
+  return verdict.ok ? actingFor(state, verdict) : null;
 }
 
 function candidatesOf(bundle: OrderBundle, q: QuorumQuestion, ring: KeyRing): readonly ApprovalCandidate[] {

@@ -7,10 +7,11 @@ import type { DocumentOf } from '../model/documents.ts';
 import type { InstantMs } from '../model/instant.ts';
 import { intentDigest, intentPreimage } from '../model/preimages.ts';
 import { compareText } from '../model/names.ts';
+import type { ActingFor } from './identity-token.ts';
 import { keyFault, type KeyRing } from './key-ring.ts';
 
-/** A commit that by T26 changed the Promotion, the Release, or the Configuration and its files. */
-export type TouchingCommit = { readonly commit: CommitId; readonly raw: Uint8Array; readonly touched: readonly ('promotion' | 'release' | 'configuration')[] };
+/** A commit that by T26 changed the Promotion, the Release, files that the Release ships (`files`), or the Configuration and its files. */
+export type TouchingCommit = { readonly commit: CommitId; readonly raw: Uint8Array; readonly touched: readonly ('promotion' | 'release' | 'files' | 'configuration')[] };
 
 export type Requesters = {
   /** Names of principals, sorted. All of them are excluded from approving. */
@@ -22,10 +23,12 @@ export type Requesters = {
 };
 
 type Part = TouchingCommit['touched'][number];
-type Author = { readonly person: string | null; readonly known: boolean };
+/** `known`: of which parts the commit tells who asked. */
+type Author = { readonly person: string | null; readonly known: 'all' | 'release' | 'none' };
 
 /**
  * Who asked for a promotion (T19, T20).
+ * @param p.actingFor for whom services may have written the Release, as a verified token says
  * @param p.lockUnchanged the promotion keeps the lock that runs: a configuration-only transition
  * @param p.observedAt when the log first saw the tip; key status is judged at it
  */
@@ -35,24 +38,26 @@ export function findRequesters(p: {
   readonly releaseSpec: Digest | null;
   readonly spentIntents: readonly Digest[];
   readonly commits: readonly TouchingCommit[];
+  readonly actingFor: ActingFor | null;
   readonly ring: KeyRing;
   readonly lockUnchanged: boolean;
   readonly observedAt: InstantMs;
 }): Requesters {
   const intent = intentSigners(p);
   const verified = verifyCommits(p.commits, p.ring);
-  const authors = verified.map((v, i) => ({ touched: p.commits[i]?.touched ?? [], ...authorOf(v, p.ring, p.observedAt) }));
+  const authors = verified.map((v, i) => ({ touched: p.commits[i]?.touched ?? [], ...authorOf(v, p) }));
   const people = new Set(intent.people);
-  for (const { person } of authors) if (person !== null) people.add(person);
-  const personSigned = authors.some((a) => a.known);
+  for (const { person, known, touched } of authors) if (person !== null && (known !== 'release' || touched.includes('release'))) people.add(person);
+  const personSigned = authors.some((a) => a.known === 'all');
+  const isVouched = authors.some((a) => a.known === 'release' && a.touched.includes('release'));
   // T19: an unsigned or forge-signed commit adds nobody if an unspent intent is valid, or, for a configuration-only
   // transition, if another such commit is signed by a person.
   const excused = intent.valid || (p.lockUnchanged && personSigned);
   const unknownParts = new Set<Part>();
-  if (!excused) for (const a of authors) if (!a.known) for (const part of a.touched) unknownParts.add(part);
+  if (!excused) for (const { known, touched } of authors) for (const part of touched) if (known !== 'all' && known !== part) unknownParts.add(part === 'files' ? 'release' : part);
   // A service asked, or nothing in history tells who did: that is an unknown requester, not none (T20).
   const unknown = unknownParts.size + (intent.unverifiedService ? 1 : 0);
-  const nobody = unknown === 0 && !intent.valid && !personSigned;
+  const nobody = unknown === 0 && !intent.valid && !personSigned && !isVouched;
   return { people: [...people].sort(compareText), unknown: nobody ? 1 : unknown, intents: intent.intents };
 }
 
@@ -79,10 +84,15 @@ function intentSigners(p: Parameters<typeof findRequesters>[0]): { people: strin
 }
 
 /** A key that was no longer good names somebody to exclude, but does not prove that nobody else asked. */
-function authorOf(verified: VerifiedCommit | UnverifiedCommit, ring: KeyRing, observedAt: InstantMs): Author {
+function authorOf(verified: VerifiedCommit | UnverifiedCommit, { ring, observedAt, actingFor }: Pick<Parameters<typeof findRequesters>[0], 'ring' | 'observedAt' | 'actingFor'>): Author {
   const holder = verified.signed ? ring.get(verified.signer.fingerprint) : undefined;
-  if (holder === undefined || holder.principal.spec.type !== 'person') return { person: null, known: false };
-  return { person: holder.principal.metadata.name, known: keyFault(holder, observedAt) === null };
+  if (holder === undefined) return { person: null, known: 'none' };
+  const { metadata: { name }, spec } = holder.principal;
+  const isGood = keyFault(holder, observedAt) === null;
+  if (spec.type === 'person') return { person: name, known: isGood ? 'all' : 'none' };
+  // T19, T20: a service asks for a release in the name of the person whom the token shows, and for nothing else.
+  const isTheirs = isGood && actingFor?.services.includes(name) === true;
+  return isTheirs ? { person: actingFor.person, known: actingFor.isGood ? 'release' : 'none' } : { person: null, known: 'none' };
 }
 
 /** Content of one path on the sides of a merge; null where it is absent. */
