@@ -53,6 +53,40 @@ describe('a merged proposal', () => {
     await desk.pass();
     expect(desk.comment(number).split('(stella-plan-begins)')[1]).toBe(plan);
     expect(desk.comment(number)).toContain('merged, waiting for');
+    expect(desk.comment(number)).not.toContain('otherwise than planned');
+  });
+
+  it('is known as merged when the log shows the merge, and not planned once more as a change of nothing', async () => {
+    const { number, head } = await proposed();
+    const edits = () => desk.forge.countOf('editComment');
+    const before = edits();
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    await desk.pass({ look: false });
+    expect(desk.status(head)?.description).toContain('merged, waiting for');
+    expect(edits()).toBe(before + 1);
+  });
+
+  it('keeps its plan while the forge does not say what is merged', async () => {
+    const { number, head } = await proposed();
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    desk.forge.fail('listOpen', 'Unavailable');
+    await desk.pass({ fault: 'Unavailable', look: false });
+    desk.forge.mend();
+    expect(desk.status(head)?.description).toContain('waiting for sre');
+    await desk.pass({ look: false });
+    expect(desk.status(head)?.description).toContain('merged, waiting for');
+  });
+
+  it('shows what was decided otherwise than planned, because something moved meanwhile', async () => {
+    const { number } = await proposed();
+    await desk.world.commit([doc('Configuration', 'prod/shop', { variables: { LEVEL: 'debug' } })], { by: desk.world.people.alice });
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    await desk.pass();
+    expect(desk.comment(number)).toContain('Decided otherwise than planned');
+    expect(desk.comment(number)).toContain('the promotion digest is');
   });
 
   it('is found again after a restart on an empty disk', async () => {

@@ -16,6 +16,8 @@ export type Listing = {
   readonly queue: readonly Wanted[];
   /** What was left out, in words for people; empty when nothing was. */
   readonly leftOut: readonly string[];
+  /** Whether the forge said what is open and what is merged; true where there is none. */
+  readonly isAnswered: boolean;
   /** Why the remote could not be asked. */
   readonly remoteFault: string | null;
 };
@@ -29,7 +31,7 @@ export type ListSettings = {
   readonly mergedDays: number;
 };
 
-export const EMPTY_LISTING: Listing = { at: -Infinity, open: [], merged: [], retargeted: [], branches: [], queue: [], leftOut: [], remoteFault: null };
+export const EMPTY_LISTING: Listing = { at: -Infinity, open: [], merged: [], retargeted: [], branches: [], queue: [], leftOut: [], isAnswered: true, remoteFault: null };
 
 const DAY_MS = 86_400_000;
 /** Proposals that vanished from the list and are asked about one by one. */
@@ -53,7 +55,7 @@ export async function listProposals(p: { readonly access: ForgeAccess | null; re
   const all = new Map([...vanished.merged, ...isMerged].map((proposal) => [proposal.number, proposal]));
   const incomplete = open?.ok === true && !open.value.isComplete ? [`the forge has more open proposals than ${isOpen.length}: the newest are looked at`] : [];
   return {
-    at: now.getTime(), open: isOpen, merged: [...all.values()].slice(0, limits.mergedProposals), retargeted: vanished.retargeted,
+    at: now.getTime(), isAnswered: access === null || (open?.ok === true && merged?.ok === true), open: isOpen, merged: [...all.values()].slice(0, limits.mergedProposals), retargeted: vanished.retargeted,
     branches: plain.ok ? plain.branches : before.branches,
     queue: queued?.ok === true ? queued.value.slice(0, limits.queueRefs).map(({ ref, commit }) => ({ ref, head: commit })) : before.queue,
     leftOut: [...incomplete, ...(plain.ok ? plain.leftOut : [])], remoteFault: plain.ok ? null : plain.message,

@@ -1,7 +1,7 @@
 import { parseHeaders } from '../../core/commit/commit-header.ts';
 import type { CommitId } from '../../core/model/commit-id.ts';
 import type { Digest } from '../../core/model/digest.ts';
-import { documentDigest, documentKey, isProtected, type AnyDocument, type DocumentKey, type DocumentOf } from '../../core/model/documents.ts';
+import { documentDigest, documentKey, isProtected, requestDigest, type AnyDocument, type DocumentKey, type DocumentOf } from '../../core/model/documents.ts';
 import { splitPair } from '../../core/model/names.ts';
 import type { DesiredState } from '../../core/desired/desired-state.ts';
 import { isDeclarationPath } from '../../core/desired/parsed-file.ts';
@@ -12,7 +12,7 @@ import { isHere } from '../rewrites.ts';
 
 /** What a merge asked for: Promotions and protected documents as it left them, null where it removed them. */
 export type MergedContents = {
-  readonly places: readonly { readonly environment: string; readonly application: string; /** Digest of its Promotion document; undefined where the merge changed something else of the place. */ readonly promotion: Digest | null | undefined }[];
+  readonly places: readonly { readonly environment: string; readonly application: string; /** Digest of what its Promotion asks for; undefined where the merge changed something else of the place. */ readonly promotion: Digest | null | undefined }[];
   readonly protectedDocuments: readonly { readonly key: DocumentKey; readonly digest: Digest | null }[];
 };
 
@@ -29,10 +29,12 @@ export async function readMerged(parts: { readonly reader: GitReader; readonly p
   const before = await documentsIn(reader, parser, documents.map((c) => ({ ...c, oldBlob: c.newBlob, newBlob: c.oldBlob, oldMode: c.newMode, newMode: c.oldMode })));
   const keys = [...new Set([...now.keys(), ...before.keys()])];
   const digestOf = (key: DocumentKey): Digest | null => { const document = now.get(key); return document === undefined ? null : documentDigest(document); };
+  // A hold is no part of what the log calls the Promotion.
+  const requestOf = (document: AnyDocument | undefined): Digest | null => (document?.kind === 'Promotion' ? requestDigest(document) : null);
   const places = new Map<string, Digest | null | undefined>();
   for (const key of keys) if (key.startsWith('Configuration/')) places.set(key.slice('Configuration/'.length), undefined);
   for (const name of overridden(p.desired, changes)) places.set(name, undefined);
-  for (const key of keys) if (key.startsWith('Promotion/')) places.set(key.slice('Promotion/'.length), digestOf(key));
+  for (const key of keys) if (key.startsWith('Promotion/')) places.set(key.slice('Promotion/'.length), requestOf(now.get(key)));
   const kindOf = (key: DocumentKey): AnyDocument['kind'] => key.slice(0, key.indexOf('/')) as AnyDocument['kind'];
   return {
     places: [...places].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, promotion]) => { const [environment, application] = splitPair(name); return { environment, application, promotion }; }),

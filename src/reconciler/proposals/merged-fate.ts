@@ -2,6 +2,8 @@ import type { CommitId } from '../../core/model/commit-id.ts';
 import type { Digest } from '../../core/model/digest.ts';
 import { documentDigest, documentKey, type AnyDocument } from '../../core/model/documents.ts';
 import type { ExplainLine } from '../../core/decision/explain.ts';
+import { comparePlans } from '../../core/proposal/compare-plans.ts';
+import type { ProposalPlan } from '../../core/proposal/plan-model.ts';
 import { explainSituation, situationArtifacts, situationCode, situationHeadline, type SituationQuestion } from '../../core/proposal/situation.ts';
 import { shortLine } from '../../core/proposal/situation-words.ts';
 import type { PlanStatus } from '../../core/proposal/plan-status.ts';
@@ -14,7 +16,7 @@ import { readMerged, type MergedContents } from './merged-contents.ts';
 import { isIn, type PromotionTrail } from './promotion-trail.ts';
 
 /** What became of a merged proposal so far, for the commit status and for its comment. */
-export type MergedFate = { readonly status: PlanStatus; readonly lines: readonly ExplainLine[] };
+export type MergedFate = { readonly status: PlanStatus; readonly lines: readonly ExplainLine[]; /** What was decided otherwise than planned. */ readonly moved: readonly string[] };
 
 type Parts = { readonly reader: GitReader; readonly parser: DocumentParser; readonly artifacts: ArtifactCache; readonly trail: PromotionTrail };
 type Entry = { readonly contents: MergedContents; /** Record with which the log saw it. */ readonly seenWith: number };
@@ -36,21 +38,35 @@ export class MergedFates {
 
   /**
    * @param onto as of `readMerged`
+   * @param plan the plan that was merged, where it is known
    * @throws GitError
    */
-  async of(snapshot: Snapshot, proposal: ForgeProposal, onto: CommitId | null): Promise<MergedFate> {
+  async of(snapshot: Snapshot, proposal: ForgeProposal, onto: CommitId | null, plan: ProposalPlan | null): Promise<MergedFate> {
     const entry = await this.#entryOf(snapshot, proposal, onto);
-    if (entry === null) return { status: { state: 'pending', description: 'merged, not reconciled yet' }, lines: [] };
+    if (entry === null) return { status: { state: 'pending', description: 'merged, not reconciled yet' }, lines: [], moved: [] };
     const told: Told[] = [];
     for (const place of entry.contents.places) told.push(await this.#tell(snapshot, entry, place));
     for (const { key, digest } of entry.contents.protectedDocuments) told.push(protectedFate(snapshot, key, digest));
     const [first, ...more] = told;
-    if (first === undefined) return { status: { state: 'success', description: 'merged; it changed nothing that runs or is in force' }, lines: [] };
+    if (first === undefined) return { status: { state: 'success', description: 'merged; it changed nothing that runs or is in force' }, lines: [], moved: [] };
     const state = GRAVEST.find((one) => told.some((t) => t.state === one)) ?? 'pending';
     const worst = told.find((t) => t.state === state) ?? first;
     const done = told.filter((t) => t.state === 'success').length;
     const description = more.length === 0 ? worst.text : `${done} of ${told.length} done; ${worst.name}: ${worst.text}`;
-    return { status: { state, description: shortLine(description) }, lines: told.flatMap(({ lines }) => lines) };
+    return { status: { state, description: shortLine(description) }, lines: told.flatMap(({ lines }) => lines), moved: plan === null ? [] : comparePlans(plan, this.#decided(plan, entry)) };
+  }
+
+  /** The plan with what was decided first after the merge in the place of what was foreseen. */
+  #decided(plan: ProposalPlan, { contents, seenWith }: Entry): ProposalPlan {
+    const promotions = plan.promotions.map((planned) => {
+      const { environment, application } = planned;
+      const merged = contents.places.find((place) => place.environment === environment && place.application === application);
+      const decided = merged?.promotion == null ? null : this.#parts.trail.decisionOf(environment, application, merged.promotion, seenWith);
+      if (decided === null) return planned;
+      const { decision, lock, release } = decided;
+      return { ...planned, decision, promotionDigest: decision.promotionDigest, lock: { ...planned.lock, to: lock }, release: { ...planned.release, to: release } };
+    });
+    return { ...plan, promotions };
   }
 
   /** Forgets all but these. */

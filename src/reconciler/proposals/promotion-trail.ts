@@ -1,12 +1,18 @@
 import type { CommitId } from '../../core/model/commit-id.ts';
 import type { Digest } from '../../core/model/digest.ts';
 import { limits } from '../../core/model/limits.ts';
-import type { EvidenceRecord } from '../../core/evidence/records.ts';
+import type { EvidenceRecord, PromotionDecisionPredicate } from '../../core/evidence/records.ts';
 import type { GitReader } from '../../ports/git-reader.ts';
 import { isHere } from '../rewrites.ts';
 
 /** A run that has ended. */
 export type PastRun = { readonly generation: number; readonly outcome: { readonly seq: number; readonly result: string } };
+
+/** What was decided of a Promotion document. */
+export type Decided = Pick<PromotionDecisionPredicate, 'environment' | 'application' | 'decision' | 'lock' | 'release'> & { readonly seq: number; readonly document: Digest };
+
+/** Decisions that are kept: only what was merged a short time ago is compared with its plan. */
+const DECISIONS = 1_000;
 
 /**
  * What the log said on its way, as far as it tells what became of a merge: when the target branch was where, and how runs of which Promotion
@@ -16,6 +22,7 @@ export class PromotionTrail {
   #tips: { readonly seq: number; readonly commit: CommitId }[] = [];
   readonly #allows = new Map<Digest, Digest>();
   readonly #runs = new Map<string, PastRun>();
+  #decisions: Decided[] = [];
 
   add(record: EvidenceRecord): void {
     const { seq } = record.header;
@@ -27,10 +34,21 @@ export class PromotionTrail {
     if (record.type === 'promotion-decision' && record.predicate.decision.outcome === 'allow' && record.predicate.decision.promotionDigest !== null) {
       put(this.#allows, record.predicate.decision.promotionDigest, record.predicate.sources.promotionDocument);
     }
+    if (record.type === 'promotion-decision') this.#addDecision(seq, record.predicate);
     if (record.type !== 'deployment-outcome') return;
     const { environment, application, promotionDigest, generation, result } = record.predicate;
     const document = this.#allows.get(promotionDigest);
     if (document !== undefined) put(this.#runs, `${environment}/${application} ${document}`, { generation, outcome: { seq, result } });
+  }
+
+  /** What was first decided of this Promotion document after record `since`. */
+  decisionOf(environment: string, application: string, promotion: Digest, since: number): Decided | null {
+    return this.#decisions.find((d) => d.seq > since && d.document === promotion && d.environment === environment && d.application === application) ?? null;
+  }
+
+  #addDecision(seq: number, { environment, application, decision, lock, release, sources }: PromotionDecisionPredicate): void {
+    this.#decisions.push({ seq, environment, application, decision, lock, release, document: sources.promotionDocument });
+    if (this.#decisions.length > DECISIONS) this.#decisions = this.#decisions.slice(DECISIONS >> 1);
   }
 
   /** The newest run of this Promotion document that ended after record `since`. */

@@ -41,8 +41,6 @@ export type ProposalsParts = {
   readonly forget: (ref: string, commit: CommitId) => Promise<void>;
   readonly plan: MakePlan;
   readonly render: Render;
-  /** What was decided otherwise than planned, in words. */
-  readonly moved: (plan: ProposalPlanOf, snapshot: Snapshot) => Promise<readonly string[]>;
   readonly fates: MergedFates;
   /** Null where there is none: plain branches alone. */
   readonly forge: Forge | null;
@@ -58,7 +56,7 @@ export type ProposalCounts = { readonly open: number; readonly planned: number; 
 
 /** A proposal, branch or queue ref whose head lies in the mirror. */
 type Candidate = { readonly name: string; readonly commit: CommitId; readonly proposal: ForgeProposal | null; readonly isBranch: boolean };
-type Followed = { readonly proposal: ForgeProposal; readonly fate: MergedFate; readonly onto: CommitId; readonly moved: readonly string[] };
+type Followed = { readonly proposal: ForgeProposal; readonly fate: MergedFate; readonly onto: CommitId };
 
 /**
  * Plans what is proposed and says so where people look, before the merge and after it. Everything is found again from forge and Git; nothing is
@@ -75,6 +73,8 @@ export class Proposals {
   #granted: ReadonlySet<number> = new Set();
   #candidates: readonly Candidate[] = [];
   #followed: { readonly listing: Listing; readonly state: Snapshot['state']; readonly found: readonly Followed[] } | null = null;
+  /** Target tip at which forge and remote were asked. */
+  #listedAt: CommitId | null = null;
   #isStale = true;
   #isRecalled = false;
   #isLeft = false;
@@ -131,8 +131,10 @@ export class Proposals {
   async #work(snapshot: Snapshot): Promise<PlansFault | null> {
     const { settings, now } = this.#parts;
     this.#access?.begin();
-    if (this.#isStale || now().getTime() - this.#listing.at >= settings.pollSeconds * 1000) await this.#list(snapshot);
-    const made = await planCandidates(this.#parts, this.#shelf, snapshot, this.#candidates.map(({ commit }) => commit));
+    // What moved the target branch may have been a merge: a plan of what is merged would say that it changes nothing.
+    const isDue = this.#isStale || this.#listedAt !== snapshot.tip || now().getTime() - this.#listing.at >= settings.pollSeconds * 1000;
+    if (isDue) await this.#list(snapshot);
+    const made = await planCandidates(this.#parts, this.#shelf, snapshot, this.#plannable().map(({ commit }) => commit));
     this.#planned += made.planned;
     const planned = this.#candidates.flatMap((candidate) => { const plan = this.#shelf.get(candidate.commit); return plan === undefined ? [] : [{ name: candidate.name, plan, candidate }]; });
     const said = knowingEachOther(planned).map((one, i) => ({ ...one, candidate: planned[i]?.candidate }));
@@ -143,6 +145,11 @@ export class Proposals {
     return this.#parts.plansBranch.publish(snapshot.state, said.filter(({ candidate }) => candidate?.isBranch).map((one) => branchPlan(one, this.#parts.render)));
   }
 
+  /** As long as the forge does not say what is open now, what was planned of it stays. */
+  #plannable(): readonly Candidate[] {
+    return this.#candidates.filter(({ proposal, commit }) => proposal === null || this.#listing.isAnswered || this.#shelf.get(commit) === undefined);
+  }
+
   /** Asks forge and remote what there is, and brings the heads here. */
   async #list(snapshot: Snapshot): Promise<void> {
     const { remote, settings, now } = this.#parts;
@@ -150,6 +157,8 @@ export class Proposals {
     this.#isStale = false;
     const listing = await listProposals({ access: this.#access, remote, settings: { ...settings, targetRef: snapshot.targetRef }, before: this.#listing, now: now() });
     this.#listing = listing;
+    this.#listedAt = snapshot.tip;
+    if (!listing.isAnswered) this.#isStale = true;
     const forks = listing.open.filter(({ isFork }) => isFork).slice(0, limits.openForks);
     this.#granted = this.#access === null ? new Set() : await this.#forks.granted(this.#access, forks);
     await this.#fetch(snapshot);
@@ -203,12 +212,13 @@ export class Proposals {
     const followed = await this.#follow(snapshot);
     const statuses: WantedStatus[] = [
       ...said.flatMap(({ plan, candidate }) => (candidate.isBranch ? [] : [openStatus(candidate.proposal, plan)])),
-      ...open.filter((p) => p.isFork && !this.#granted.has(p.number)).slice(0, limits.openForks).map(forkStatus),
+      // One that cannot be fetched is not promised a plan; its commit is not in the repository, so it could take no status either.
+      ...open.filter((p) => p.isFork && p.head.fetchRef !== null && !this.#granted.has(p.number)).slice(0, limits.openForks).map(forkStatus),
       ...retargeted.map(retargetedStatus), ...followed.flatMap(({ proposal, fate }) => mergedStatuses(proposal, fate)),
     ];
     const comments: WantedComment[] = [
       ...said.flatMap(({ plan, candidate }) => (candidate.proposal === null ? [] : [openComment(candidate.proposal, plan, render)])),
-      ...followed.flatMap(({ proposal, fate, onto, moved }) => (this.#publisher?.ontoOf(proposal.number) == null ? [] : [mergedComment(proposal, fate, onto, moved)])),
+      ...followed.flatMap(({ proposal, fate, onto }) => (this.#publisher?.ontoOf(proposal.number) == null ? [] : [mergedComment(proposal, fate, onto)])),
     ];
     // One commit has one status; what is open says more than what was.
     const byCommit = new Map<CommitId, WantedStatus>();
@@ -220,7 +230,7 @@ export class Proposals {
   }
 
   async #follow(snapshot: Snapshot): Promise<readonly Followed[]> {
-    const { fates, moved } = this.#parts;
+    const { fates } = this.#parts;
     const { merged } = this.#listing;
     // The same log says the same of the same merges.
     if (this.#followed?.listing === this.#listing && this.#followed.state === snapshot.state) return this.#followed.found;
@@ -229,8 +239,7 @@ export class Proposals {
     for (const proposal of merged) {
       const plan = this.#shelf.get(proposal.head.commit);
       const onto = this.#publisher?.ontoOf(proposal.number) ?? plan?.target.commit ?? null;
-      const fate = await fates.of(snapshot, proposal, onto);
-      followed.push({ proposal, fate, onto: onto ?? snapshot.tip, moved: plan === undefined ? [] : await moved(plan, snapshot) });
+      followed.push({ proposal, fate: await fates.of(snapshot, proposal, onto, plan ?? null), onto: onto ?? snapshot.tip });
     }
     this.#followed = { listing: this.#listing, state: snapshot.state, found: followed };
     return followed;

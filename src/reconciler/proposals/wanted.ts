@@ -61,9 +61,9 @@ export function mergedStatuses({ head, mergeCommit, url }: ForgeProposal, { stat
   return [...commits].map((commit) => ({ commit, status, url }));
 }
 
-/** What became of it, above the plan that was merged. @param moved what was decided otherwise than planned */
-export function mergedComment({ number, head, mergeCommit }: ForgeProposal, fate: MergedFate, onto: CommitId, moved: readonly string[]): WantedComment {
-  const above = [`**${headline(fate.status)}**`, ...block(renderExplanation(fate.lines)), ...(moved.length === 0 ? [] : ['Decided otherwise than planned:', ...block(moved.map(plain).join('\n'))])].join('\n\n');
+/** What became of it, above the plan that was merged. */
+export function mergedComment({ number, head, mergeCommit }: ForgeProposal, fate: MergedFate, onto: CommitId): WantedComment {
+  const above = [`**${headline(fate.status)}**`, ...block(renderExplanation(fate.lines)), ...(fate.moved.length === 0 ? [] : ['Decided otherwise than planned:', ...block(fate.moved.map(plain).join('\n'))])].join('\n\n');
   return { number, head: head.commit, onto, status: fate.status, content: contentDigest('merged', mergeCommit, above), above, plan: null };
 }
 
