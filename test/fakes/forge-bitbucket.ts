@@ -143,8 +143,9 @@ function editComment(forge: FakeForge, proposal: FakeProposal, { body, operation
   return { status: 200, body: commentOf(comment) };
 }
 
+/** What lies in the repository itself: a fork's commits do not. */
 function commitsOf(forge: FakeForge): readonly string[] {
-  return [...forge.branches.values(), ...forge.proposals.flatMap((one) => [one.mergeCommit ?? one.commit, one.commit])];
+  return [...forge.branches.values(), ...forge.proposals.flatMap((one) => [one.mergeCommit, one.headRepository === forge.repository ? one.commit : null])].filter((commit) => commit !== null);
 }
 
 function readCommit(forge: FakeForge, { operation }: FakeRequest): FakeAnswer {

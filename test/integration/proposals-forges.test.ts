@@ -138,6 +138,8 @@ describe.each(KINDS)('a server with $type', (kind) => {
     await say('alice');
     const planned = state.comments.some(({ author, body }) => author === state.account && body.includes('prod'));
     expect(planned).toBe(kind.refOf(1) !== null);
+    // Nobody is promised a plan that cannot be made.
+    expect(statusOf(state, proposal.commit) === 'none').toBe(kind.refOf(1) === null);
   });
 
   it('says that its token has lost its rights, and goes on once it has them back', async () => {
