@@ -79,6 +79,17 @@ describe('what protects a branch on GitHub', () => {
 });
 
 describe('GitHub', () => {
+  it('is reached below the path that an Enterprise server has for its API, with or without a slash at the end', async () => {
+    const opened = await open({ ...github, basePath: '/api/v3' });
+    const proposal = addProposal(opened.state);
+    expect((await opened.forge.listOpen(MAIN)).proposals.length).toBe(1);
+    await opened.forge.setStatus(proposal.commit as CommitId, { context: 'stella/plan', state: 'pending', description: '', url: null });
+    const slashed = await openOn({ ...github, basePath: '/api/v3' }, {}, { url: `${opened.server.url}/` });
+    running.push(slashed);
+    expect(await slashed.forge.whoAmI()).toBe('stella');
+    expect(opened.server.seen.every((line) => / \/api\/v3\/\w/.test(line))).toBe(true);
+  });
+
   it('names in its merge queue only refs of its own form', async () => {
     const { forge, state } = await open(github);
     const base = '0'.repeat(39);

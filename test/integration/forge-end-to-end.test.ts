@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { json, stella } from './cli-fixture.ts';
 import { type Judged, type Merge, MERGES, Origin, type Stage } from './forge-stage.ts';
 
 const within = { timeout: 60_000, interval: 50 };
@@ -44,6 +45,10 @@ test.each(MERGES)('a promotion that is merged by %s is planned, approved, allowe
   for (const commit of [proposal.commit, merged]) await expect.poll(() => stage.status(commit), within).toMatch(/^success: deployed/);
   await expect.poll(() => stage.comments().map((comment) => comment.includes('**✅ deployed')), within).toEqual([true]);
   expect(await stage.records('deployment-outcome')).toMatchObject([{ content: { result: 'Succeeded', promotionDigest: planned } }]);
+  // An auditor with the repository and the pin comes to the same.
+  const audit = ['--repo', stage.repository.folder, '--genesis', origin.world.pin, '-C', origin.world.folder, '-o', 'json'];
+  expect(json(await stella(['verify', ...audit]))).toMatchObject({ ok: true });
+  expect(json(await stella(['replay', '--all', ...audit]))).toMatchObject({ decisions: 1, identical: 1 });
   const judged = await stage.judged();
   // What merged is what was planned, whoever signed the merge.
   expect(judged).toMatchObject({ promotionDigest: planned, outcome: 'allow', reasons: [], approvers: ['bob'], requesters: { people: ['alice'], unknown: 0 } });
