@@ -1,6 +1,6 @@
 import type { CommitId } from '../../core/model/commit-id.ts';
 import type { Digest } from '../../core/model/digest.ts';
-import { documentDigest, documentKey, type AnyDocument } from '../../core/model/documents.ts';
+import { documentKey, requestDigest, type DocumentOf } from '../../core/model/documents.ts';
 import type { ExplainLine } from '../../core/decision/explain.ts';
 import { comparePlans } from '../../core/proposal/compare-plans.ts';
 import type { ProposalPlan } from '../../core/proposal/plan-model.ts';
@@ -104,7 +104,7 @@ export class MergedFates {
     const name = `${environment}/${application}`;
     if (evidenceTip !== null) await artifacts.load(evidenceTip, situationArtifacts(state, environment, application));
     const entry = desired.usable.Promotion.get(documentKey('Promotion', name));
-    const declared = entry === undefined ? null : documentDigest(entry.document as unknown as AnyDocument);
+    const declared = entry === undefined ? null : requestDigest(entry.document as unknown as DocumentOf<'Promotion'>);
     const asked = promotion === undefined ? declared : promotion;
     const history = asked === null ? null : trail.runOf(environment, application, asked, seenWith);
     const question: SituationQuestion = { state, environment, application, artifact: artifacts.get, declared, ...(asked === null ? {} : { promotion: asked }), ...(history === null ? {} : { history }) };
