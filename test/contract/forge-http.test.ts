@@ -104,7 +104,7 @@ describe('a request to a forge', () => {
     expect(seen.map((line) => line.split(' ').slice(2).join(' '))).toEqual([`Bearer ${TOKEN}`, 'Bearer another']);
   });
 
-  it('says where the token should have been, and goes on once it is there', async () => {
+  it('names the place where it found no token, and goes on once one is there', async () => {
     let isThere = false;
     const token = (): Promise<string> => (isThere ? Promise.resolve(TOKEN) : Promise.reject(new SecretUnavailable('file:/run/secrets/forge cannot be read by this agent')));
     const { http } = await start((_request, response) => json(response, 200, {}), { token });
