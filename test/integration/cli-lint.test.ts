@@ -57,6 +57,8 @@ const faults: readonly Fault[] = [
   { name: 'a quorum of a kind above the people', code: 'ThresholdUnreachable', file: 'trustroots/root.yaml', files: () => root((spec) => { spec['quorums'] = { default: rule(1), create: rule(1), kinds: { Target: rule(9) } }; }) },
   { name: 'a quorum with a role that nobody holds', code: 'RoleUnheld', file: 'trustroots/root.yaml', files: () => root((spec) => { spec['quorums'] = { default: rule(1), create: rule(1, 'notary') }; }) },
   { name: 'a minimum above the people', code: 'ThresholdUnreachable', file: 'trustroots/root.yaml', files: () => root((spec) => { spec['minimums'] = { targets: [{ name: '*', ...rule(9) }] }; }) },
+  { name: 'an expression of a gate that is no condition', code: 'ExpressionInvalid', file: 'gates/g.yaml', files: () => written(doc('Gate', 'g', { type: 'expression', expression: 'attempt' })) },
+  { name: 'a gate that does not exist', code: 'DanglingReference', file: 'environments/prod.yaml', files: () => written(doc('Environment', 'prod', { order: 2, from: [{ environment: 'dev' }], gates: ['none'] })) },
   { name: 'approvals below one', code: 'InvalidValue', file: 'environments/prod.yaml', files: () => prod(rule(0)) },
   { name: 'approvals above the people', code: 'ThresholdUnreachable', file: 'environments/prod.yaml', files: () => prod(rule(9)) },
   { name: 'approvals by more of a role than hold it', code: 'ThresholdUnreachable', file: 'environments/prod.yaml', files: () => prod(rule(3, 'sre')) },

@@ -114,6 +114,18 @@ describe('broken glass', () => {
   });
 });
 
+it('a window means the same in whatever time zone it is judged', () => {
+  const berlin = window('13:30', '14:30', { weekly: [{ days: ['mon'], from: '13:30', to: '14:30', timeZone: 'Europe/Berlin' }] });
+  const before = process.env['TZ'];
+  const decided = ['UTC', 'Pacific/Kiritimati', 'America/St_Johns'].map((zone) => {
+    process.env['TZ'] = zone;
+    return decide(behind([berlin]));
+  });
+  if (before === undefined) delete process.env['TZ'];
+  else process.env['TZ'] = before;
+  expect(decided.map(({ outcome, notAfter }) => [outcome, notAfter])).toEqual(Array.from({ length: 3 }, () => ['allow', '2026-05-04T12:30:00.000Z']));
+});
+
 it('all gates are judged, whatever the others say, and each is explained with a way out', () => {
   const input = behind([window('14:00', '16:00'), needs({ runs: null }), few(true, ['prod/a']), hold, asks('false'), { name: 'gone', type: 'missing' }], { hold: 'not yet', clauses: [clause()] });
   const decision = decide(input);
