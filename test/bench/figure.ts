@@ -11,6 +11,9 @@ type Entry = { readonly name: string; readonly unit: Figure['unit']; readonly fi
 const ENTRIES: readonly Entry[] = [
   { name: 'reconcile_vs_plain_git', unit: 'ratio', file: './reconcile.ts', run: 'reconcileVsPlainGit' },
   { name: 'one_change_50k_vs_1k', unit: 'ratio', file: './one-change.ts', run: 'oneChange50kVs1k' },
+  { name: 'plan_50k_ms', unit: 'ms', file: './plan.ts', run: 'plan50kMs' },
+  { name: 'replan_500_s', unit: 's', file: './plan.ts', run: 'replan500S' },
+  { name: 'webhook_to_status_vs_fetch', unit: 'ratio', file: './webhook.ts', run: 'webhookToStatusVsFetch' },
   { name: 'verify_vs_git_ssh', unit: 'ratio', file: './verify.ts', run: 'verifyVsGitSsh' },
   { name: 'verify_vs_git_openpgp', unit: 'ratio', file: './verify.ts', run: 'verifyVsGitOpenPgp' },
   { name: 'approvals_1000_ms', unit: 'ms', file: './approvals.ts', run: 'approvals1000Ms' },

@@ -3,11 +3,20 @@ import { forkGitLauncher } from '../../src/adapters/git/git-launcher.ts';
 import { openMirror, type Mirror } from '../../src/adapters/git/mirror.ts';
 import type { GitCommands } from '../../src/adapters/git/git-command.ts';
 import { openCommitSigner } from '../../src/adapters/keys/commit-key.ts';
+import { createDocumentParser } from '../../src/adapters/yaml/document-parser.ts';
+import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
-import type { AnyDocument, SpecOf } from '../../src/core/model/documents.ts';
+import { documentDigest, type AnyDocument, type SpecOf } from '../../src/core/model/documents.ts';
+import { changeDigest } from '../../src/core/model/preimages.ts';
+import { inForceOf } from '../../src/core/evidence/log-state.ts';
+import { changeTo } from '../../src/core/trust/apply-change.ts';
+import { ArtifactCache } from '../../src/reconciler/artifact-cache.ts';
+import type { ProposalWorld } from '../../src/reconciler/plan-proposal.ts';
+import { TouchingCommits } from '../../src/reconciler/touching-commits.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Reconciler, ReconcilerParts } from '../../src/reconciler/reconciler.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 import { doc, EVIDENCE_REF, recordSignerOf, World, type WorldOptions } from '../fakes/world.ts';
 
 /** Documents of one application: itself, its component, releases, promotions, and a configuration for each environment (one per customer, say). */
@@ -28,6 +37,12 @@ export type LargeWorld = {
   readonly firstMs: number;
   /** Changes one promotion, makes the pass that decides it and the one that records its outcome. @returns milliseconds of the first */
   promote(round: number): Promise<number>;
+  /** Branches that change one promotion each, as the mirror has them. @param from number of the first */
+  propose(from: number, count: number): Promise<readonly CommitId[]>;
+  /** What the server plans proposals against after its last pass. */
+  proposalWorld(): ProposalWorld;
+  /** Puts another rule for one environment in force. */
+  changePolicy(round: number): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -60,7 +75,8 @@ export async function createLargeWorld(documents: number, overrides: Partial<Rec
   const firstMs = performance.now() - start;
   return {
     reconciler, documents, firstMs,
-    promote: (round) => promote(world, reconciler, documents, round),
+    promote: (round) => promote(world, reconciler, documents, round), propose: (from, count) => propose(world, mirror, documents, { from, count }),
+    proposalWorld: proposalWorldOf(world, reconciler, mirror), changePolicy: (round) => changePolicy(world, reconciler, round),
     close: () => closeAll(world, mirror, commands),
   };
 }
@@ -82,6 +98,39 @@ async function promote(world: World, reconciler: Reconciler, documents: number, 
   const ended = await reconciler.pass();
   if (decided.fault !== null || decided.records !== 2 || ended.records !== 1) throw new Error(`round ${round}: ${JSON.stringify([decided, ended])}`);
   return elapsedMs;
+}
+
+async function propose(world: World, mirror: Mirror, documents: number, { from, count }: { readonly from: number; readonly count: number }): Promise<readonly CommitId[]> {
+  const tip = (await world.repository.tip()) as CommitId;
+  const commits: CommitId[] = [];
+  for (let i = from; i < from + count; i += 1) {
+    await world.repository.setBranch(`proposals/${i}`, tip);
+    // By somebody's key, as people sign; the promotion that one round of `promote` would change.
+    commits.push(await world.commit([], { by: world.people.alice, branch: `proposals/${i}`, files: changedPromotion(documents, i) }));
+  }
+  const fetched = await mirror.remote.fetch(['+refs/heads/proposals/*:refs/stella/proposals/*']);
+  if (!fetched.ok) throw new Error(fetched.message);
+  return commits;
+}
+
+function proposalWorldOf(world: World, reconciler: Reconciler, { reader }: Mirror): () => ProposalWorld {
+  const parts = { reader, parser: createDocumentParser(), openPgp, registry: () => world.registry };
+  const kept = { artifacts: new ArtifactCache(reader), touching: new TouchingCommits(reader, parts.parser) };
+  return () => {
+    const { snapshot } = reconciler;
+    if (snapshot === null) throw new Error('no pass came to its end');
+    return { ...snapshot, ...parts, ...kept };
+  };
+}
+
+async function changePolicy(world: World, reconciler: Reconciler, round: number): Promise<void> {
+  const { state } = reconciler;
+  if (state === null) throw new Error('no pass has read the log');
+  const environment = doc('Environment', CHANGING, { order: 10, approvals: { people: 1 + (round % 2) } });
+  const digest = changeDigest(state.logId, [changeTo(state, 'Environment', CHANGING, documentDigest(environment))]);
+  await world.commit([environment], { by: world.people.alice, message: `Ask more people\n\nStella-Change: ${digest}` });
+  await world.settle();
+  if (inForceOf(reconciler.state ?? state, 'Environment', CHANGING)?.spec.approvals?.people !== 1 + (round % 2)) throw new Error('the rule did not come into force');
 }
 
 async function closeAll(world: World, mirror: Mirror, commands: GitCommands): Promise<void> {

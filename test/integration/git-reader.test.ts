@@ -305,3 +305,28 @@ describe('the long-lived processes', () => {
     expect((await reader.diff(commits[19] as CommitId, later)).changes.map((change) => change.path)).toEqual(['later']);
   });
 });
+
+describe('two histories', () => {
+  it('meet at their best common ancestor, and have after it what only the second holds, with merges and without', async () => {
+    const repository = await setUp();
+    const commits: CommitId[] = [];
+    // Lines that fork, long ones with nothing in between, and merges of them; each commit touches a file of its own.
+    const parentsOf = (i: number): readonly number[] => (i === 0 ? [] : i % 11 === 0 ? [i - 1, Math.max(0, i - 7)] : i % 5 === 0 ? [Math.max(0, i - 4)] : [i - 1]);
+    for (let i = 0; i < 28; i += 1) commits.push(await repository.commit({ message: `commit ${i}`, files: { [`${i}.txt`]: `${i}\n` }, parents: parentsOf(i).map((at) => commits[at] as CommitId), branch: `line-${i}` }));
+    const reader = await read(repository);
+    const lines = commits.reduce<ReadonlySet<CommitId>[]>((known, commit, i) => [...known, new Set([commit, ...parentsOf(i).flatMap((at) => [...(known[at] ?? [])])])], []);
+    for (const [i, a] of commits.entries()) {
+      for (const [j, b] of commits.entries()) {
+        if ((i + j) % 3 !== 0) continue;
+        const common = commits.filter((one) => lines[i]?.has(one) === true && lines[j]?.has(one) === true);
+        const best = common.filter((one) => !common.some((other) => other !== one && lines[commits.indexOf(other)]?.has(one) === true));
+        expect(best).toContain(await reader.mergeBase(a, b));
+        const listed = (await reader.log(a, b, 100)).map(({ commit }) => commit);
+        expect(new Set(listed)).toEqual(new Set(commits.filter((one) => lines[j]?.has(one) === true && lines[i]?.has(one) !== true)));
+        for (const [at, commit] of listed.entries()) for (const parent of parentsOf(commits.indexOf(commit))) expect(listed.indexOf(commits[parent] as CommitId)).toBeLessThan(at);
+      }
+    }
+    await repository.commit({ message: 'alone', files: { 'a.txt': 'a' }, parents: [], branch: 'alone' });
+    expect(await reader.mergeBase(commits[1] as CommitId, (await repository.tip('alone')) as CommitId)).toBeNull();
+  }, 60_000);
+});
