@@ -1,6 +1,7 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import { documentKey, isProtected, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
-import { automaticPlaces } from '../core/decision/automatic.ts';
+import { automaticPlaces, automaticRule, type Place } from '../core/decision/automatic.ts';
+import { appStateOf, type LogState } from '../core/evidence/log-state.ts';
 import { releaseNamedBy, type Entry } from '../core/desired/desired-state.ts';
 import { agreedChanges, applyChanges, findChangeCommits, type AgreedChange, type ChangeCommit } from './apply-changes.ts';
 import { Conditions } from './conditions.ts';
@@ -76,7 +77,7 @@ export function subjectsChanged({ loaded, batch }: Pick<Pass, 'loaded'> & { read
     const [kind = '', ...name] = key.split('/');
     if (kind === 'Promotion' || kind === 'Configuration') subjects.add(name.join('/'));
     // What a channel holds, or no longer offers, is wanted where nobody promotes.
-    if (kind === 'Release') for (const place of automatic) if (place.application === name[0]) subjects.add(`${place.environment}/${place.application}`);
+    if (kind === 'Release') for (const place of automatic) if (mayFollow(batch.state, place, name)) subjects.add(`${place.environment}/${place.application}`);
     const approval = kind === 'Approval' ? (loaded.state.usable.Approval.get(key)?.document as unknown as DocumentOf<'Approval'> | undefined) : undefined;
     if (approval?.spec.environment !== undefined) subjects.add(`${approval.spec.environment}/${approval.spec.application ?? ''}`);
   }
@@ -92,6 +93,12 @@ export function subjectsChanged({ loaded, batch }: Pick<Pass, 'loaded'> & { read
 /** A path is never empty, so what names no file is found by none. Asked of the same map twice, the second costs nothing. */
 function overrideOf(entry: Entry): string {
   return (entry.document as unknown as DocumentOf<'Configuration'>).spec.override ?? '';
+}
+
+/** Whether a Release can change what is wanted in an automatic place: of a channel any can, of another environment what runs there. */
+function mayFollow(state: LogState, place: Place, [application, version]: readonly string[]): boolean {
+  const from = automaticRule(state, place)?.from;
+  return place.application === application && (from === undefined || appStateOf(state, from, place.application).release === version);
 }
 
 function releasesChanged({ loaded }: Pass, subjects: readonly string[]): ReadonlySet<DocumentKey> {

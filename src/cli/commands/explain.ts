@@ -1,3 +1,4 @@
+import { explainDerivation } from '../../core/decision/explain-automatic.ts';
 import { renderExplanation, type ExplainLine } from '../../core/decision/explain.ts';
 import { appStateOf } from '../../core/evidence/log-state.ts';
 import { isProtected, KINDS, type Kind } from '../../core/model/documents.ts';
@@ -80,12 +81,17 @@ function linesOf(one: PlannedSubject, world: PlanningWorld): readonly ExplainLin
   return one.satisfied && one.extension === null ? explainSituation({ ...question, isSatisfied: true }) : explainSubject(question);
 }
 
+/** What was not taken where the place is automatic. */
+function heldBack({ derivation }: PlannedSubject): readonly string[] {
+  return derivation === null ? [] : explainDerivation(derivation);
+}
+
 /** @param one what is explained is its extension, where there is one */
 function modelOf(one: PlannedSubject, world: PlanningWorld, now: Date): object {
   const { decision, built } = one.extension ?? one;
   return {
     environment: one.subject.environment, application: one.subject.application, release: built.input.release, commit: world.candidate?.commit ?? world.tip, target: world.tip, satisfied: one.satisfied,
-    extends: one.extension?.plan.targets.map((t) => t.name) ?? [],
+    derived: built.input.derived, heldBack: heldBack(one), extends: one.extension?.plan.targets.map((t) => t.name) ?? [],
     lock: { digest: built.input.lock, basis: one.basis, fault: one.lockFault }, decision, requesters: built.input.requesters, approvals: built.input.approvals,
     rejected: built.input.rejected, stops: stopsOn(one, world, now), lastOutcome: appStateOf(world.state, one.subject.environment, one.subject.application).lastOutcome, lines: linesOf(one, world),
   };
@@ -99,7 +105,7 @@ function stopsOn(one: PlannedSubject, { state }: PlanningWorld, now: Date): read
 }
 
 function textOf(one: PlannedSubject, world: PlanningWorld): string {
-  const lines = [renderExplanation(linesOf(one, world))];
+  const lines = [renderExplanation(linesOf(one, world)), ...heldBack(one).map((text) => `  ${plain(text)}`)];
   if (one.extension !== null) return [...lines, ...extensionText(one.extension, world)].join('\n');
   if (one.satisfied) return lines.join('\n');
   if (one.basis === 'resolved-here') lines.push('  The release is not locked yet: its tags were resolved from here, and the server locks what they point to when it sees the merge, or what an approval names.');

@@ -1,6 +1,7 @@
 import { parseCanonicalJson } from '../model/canonical-json.ts';
 import type { Digest } from '../model/digest.ts';
 import type { Lock, Runs } from '../model/preimages.ts';
+import { derivedFrom } from '../decision/explain-automatic.ts';
 import { explainDecision, lineOf, type ExplainLine, type SituationCode } from '../decision/explain.ts';
 import type { Advice } from '../decision/explain-gates.ts';
 import { goesBack } from '../decision/mode.ts';
@@ -243,6 +244,7 @@ function fateLines(q: SituationQuestion, app: AppState): readonly ExplainLine[] 
   const asked = q.promotion ?? q.decided?.input.promotion ?? last?.promotion;
   const fate = fateOf(asked === undefined ? q : { ...q, promotion: asked }, app);
   const what = whatOf(q.decided?.input ?? last ?? unnamed);
+  const origin = last?.derived == null ? '' : ` (${derivedFrom(last.derived)})`;
   switch (fate.code) {
     case 'Skipped':
       return [line(q, fate.code, { text: `${placeOf(q)} runs already exactly what is declared; nothing needs to happen.` })];
@@ -257,9 +259,9 @@ function fateLines(q: SituationQuestion, app: AppState): readonly ExplainLine[] 
     case 'Withdrawn':
       return [line(q, fate.code, { text: `The promotion was taken back before it ran${last === null ? '' : ` (record ${last.seq})`}; what runs keeps running.` })];
     case 'Waiting':
-      return q.decided == null ? [line(q, fate.code, { text: `${capital(what)} is waiting for ${waitsFor(heldOf(q, app))} (record ${fate.seq}).` })] : [];
+      return q.decided == null ? [line(q, fate.code, { text: `${capital(what)}${origin} is waiting for ${waitsFor(heldOf(q, app))} (record ${fate.seq}).` })] : [];
     case 'Refused':
-      return q.decided == null ? [line(q, fate.code, { text: `${capital(what)} is refused (record ${fate.seq}): it waits for ${waitsFor(heldOf(q, app))}.` })] : [];
+      return q.decided == null ? [line(q, fate.code, { text: `${capital(what)}${origin} is refused (record ${fate.seq}): it waits for ${waitsFor(heldOf(q, app))}.` })] : [];
     default:
       return [];
   }
