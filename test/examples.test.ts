@@ -40,9 +40,9 @@ const scriptsOf = (tree: Tree): readonly string[] => textsUnder(tree, ['run', 's
 
 /** The words of each `stella` command in a script: up to a redirection, a pipe, or another command. */
 function stellaCommands(script: string): readonly (readonly string[])[] {
-  return [...script.replaceAll('\\\n', ' ').matchAll(/(?:^|[;&|]\s*)\s*stella ([^\n]*)/gm)].map(([, rest = '']) => {
-    const words = rest.match(/"[^"]*"|'[^']*'|[^\s"';&|<>]+|[;&|<>]+/g) ?? [];
-    const end = words.findIndex((word) => /^[;&|<>]+$/.test(word));
+  return [...script.replaceAll('\\\n', ' ').matchAll(/(?:^|[;&|]\s*|\$\()\s*stella ([^\n]*)/gm)].map(([, rest = '']) => {
+    const words = rest.match(/"[^"]*"|'[^']*'|[^\s"';&|<>)]+|[;&|<>)]+/g) ?? [];
+    const end = words.findIndex((word) => /^[;&|<>)]+$/.test(word));
     return (end < 0 ? words : words.slice(0, end)).map((word) => word.replace(/^["']|["']$/g, ''));
   });
 }
@@ -80,7 +80,7 @@ describe('the workflows for GitHub', () => {
   it('have the rights that they need and no other', () => {
     expect(Object.fromEntries(workflows.map((path) => [path.replace(/^.*\//, ''), rightsOf(path)]))).toEqual({
       'check.yaml': { all: { contents: 'read' }, check: undefined },
-      'release.yaml': { all: {}, build: { contents: 'read', packages: 'write' }, release: {} },
+      'release.yaml': { all: {}, build: { contents: 'read', packages: 'write' }, release: { 'id-token': 'write' } },
     });
   });
 

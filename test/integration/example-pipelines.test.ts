@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +9,7 @@ import { parse } from 'yaml';
 import { digestOfBytes } from '../../src/core/model/digest.ts';
 import type { AnyDocument } from '../../src/core/model/documents.ts';
 import { createSshKey, createTemporaryFolder, runProgram, type SshKey } from '../fakes/git-repository.ts';
+import { IdentityIssuer } from '../fakes/identity-issuer.ts';
 import { doc, World } from '../fakes/world.ts';
 import { runScript, type ScriptResult } from './script-fixture.ts';
 
@@ -21,6 +24,9 @@ const API = digestOfBytes('the image of api 1.5.0');
 const WEB = digestOfBytes('the image of web 1.5.0');
 
 let keys: string;
+/** Stands where GitHub is: it says who started a run to whoever has the token of that run. */
+const issuer = new IdentityIssuer('https://token.actions.example', 'RS256');
+let tokens: Server;
 let pipeline: SshKey;
 let world: World;
 let folders = 0;
@@ -29,15 +35,27 @@ let folders = 0;
 beforeAll(async () => {
   keys = await createTemporaryFolder();
   pipeline = await createSshKey(keys, 'pipeline');
+  const dora = await createSshKey(keys, 'dora');
   world = await World.create({
     documents: [
       doc('Component', 'web', { repository: 'shop/web', registry: 'images' }), doc('Application', 'shop', { components: ['api', 'web'], deployment: { type: 'directory' } }),
+      doc('Principal', 'dora', { type: 'person', keys: [{ key: dora.publicKey, status: 'active' }], identities: [{ issuer: issuer.issuer, subject: '583231' }], roles: [{ role: 'dev' }] }),
+      doc('Integration', 'github', issuer.spec({ services: ['shop-pipeline'] })),
       doc('Principal', 'shop-pipeline', { type: 'service', keys: [{ key: pipeline.publicKey, status: 'active' }], roles: [{ role: 'developer', applications: ['shop'] }] }),
     ],
   });
+  // Tokens are judged by the clock of whoever looks, and programs of their own have the machine's.
+  world.now = new Date();
+  tokens = createServer((request, response) => {
+    const audience = new URL(request.url ?? '', 'http://localhost').searchParams.get('audience') ?? '';
+    if (request.headers.authorization !== 'bearer token-of-the-run') response.writeHead(403).end();
+    else response.end(JSON.stringify({ count: 1, value: issuer.token('583231', audience, new Date()) }));
+  });
+  await new Promise<void>((resolve) => tokens.listen(0, '127.0.0.1', resolve));
   await runProgram('git', ['-C', world.repository.folder, 'config', 'receive.advertisePushOptions', 'true']);
 });
 afterAll(async () => {
+  tokens.close();
   await world.close();
   await rm(keys, { recursive: true, force: true });
 });
@@ -114,7 +132,7 @@ describe('a release by a pipeline', () => {
   async function expectReleased(version: string, commit: string): Promise<void> {
     const branch = `release/shop-${version}`;
     expect(parse(await onBranch(branch, `releases/shop/${version}.yaml`))).toMatchObject({
-      kind: 'Release', metadata: { name: `shop/${version}` }, spec: { components: { api: { tag: version, digest: API }, web: { tag: version, digest: WEB } }, source: { commit } },
+      kind: 'Release', metadata: { name: `shop/${version}` }, spec: { components: { api: { tag: version, digest: API }, web: { tag: version, digest: WEB } }, source: { commit }, channel: 'stable' },
     });
     const signers = join(keys, 'signers');
     await writeFile(signers, `pipeline ${pipeline.publicKey}\n`);
@@ -130,13 +148,17 @@ describe('a release by a pipeline', () => {
     await mkdir(temporary);
     const environment = {
       GITHUB_WORKSPACE: folder, RUNNER_TEMP: temporary, SIGNING_KEY: (await readFile(pipeline.privateKeyPath, 'utf8')).trimEnd(), GITHUB_REF_NAME: 'v1.5.0', GITHUB_SHA: 'c'.repeat(40),
-      GITHUB_SERVER_URL: 'https://github.example', GITHUB_REPOSITORY: 'acme/shop', GITHUB_RUN_ID: '17', API, WEB,
+      GITHUB_SERVER_URL: 'https://github.example', GITHUB_REPOSITORY: 'acme/shop', GITHUB_RUN_ID: '17', GITHUB_ACTIONS: 'true', API, WEB,
+      ACTIONS_ID_TOKEN_REQUEST_URL: `http://127.0.0.1:${(tokens.address() as AddressInfo).port}/token?version=1`, ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'token-of-the-run',
     };
-    for (const name of ['Sign as the pipeline', 'Write the release on a branch of its own', 'Take the key away']) {
-      expect(await inFolder(folder, stepOf(RELEASE, 'release', name), environment), name).toMatchObject({ code: 0 });
+    for (const name of ['Sign as the pipeline', 'Ask GitHub for a token about this release and no other', 'Write the release on a branch of its own', 'Take key and token away']) {
+      const done = await inFolder(folder, stepOf(RELEASE, 'release', name), environment);
+      expect(done.code, `${name}: ${done.stderr}`).toBe(0);
     }
     expect((await runProgram('ls', ['-A', temporary])).toString()).toBe('');
     await expectReleased('1.5.0', 'c'.repeat(40));
+    // Who started the run is who asked, by a token that counted when the release was locked.
+    expect((await world.state()).locks.get('shop/1.5.0')?.onBehalfOf).toMatchObject({ issuer: issuer.issuer, subject: '583231' });
   });
 
   it('stands on a branch of its own on GitLab, signed, and is locked after the merge', async () => {
@@ -148,7 +170,7 @@ describe('a release by a pipeline', () => {
     const deployKey = join(folder, 'deploy-key');
     await writeFile(deployKey, 'not asked for on this machine');
     const environment = {
-      CI_COMMIT_TAG: 'v1.6.0', CI_COMMIT_SHA: 'd'.repeat(40), CI_PIPELINE_URL: 'https://gitlab.example/acme/shop/-/pipelines/17', api: API, web: WEB,
+      CI_COMMIT_TAG: 'v1.6.0', CI_COMMIT_SHA: 'd'.repeat(40), CI_PIPELINE_URL: 'https://gitlab.example/acme/shop/-/pipelines/17', GITLAB_CI: 'true', CI_PROJECT_URL: 'https://gitlab.example/acme/shop', api: API, web: WEB,
       PIPELINE_SIGNING_KEY: secret, DECLARATIONS_DEPLOY_KEY: deployKey, DECLARATIONS_KNOWN_HOSTS: '/dev/null',
       // The host of the example is this repository here.
       GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: `url.${world.repository.folder}.insteadOf`, GIT_CONFIG_VALUE_0: 'git@gitlab.example:acme/deploy.git',
@@ -157,8 +179,12 @@ describe('a release by a pipeline', () => {
     await expectReleased('1.6.0', 'd'.repeat(40));
   });
 
-  it('is not made twice', async () => {
+  it('is made again without harm, and never with another content', async () => {
     const folder = await checkout('origin/main');
-    expect((await inFolder(folder, 'stella release create "shop/1.5.0" --tag 1.5.0', {})).code).toBe(2);
+    const create = `stella release create shop/1.5.0 --component api=1.5.0@${API} --component web=1.5.0@${WEB} --source-commit ${'c'.repeat(40)} --channel stable`;
+    const release = parse(await onBranch('main', 'releases/shop/1.5.0.yaml')) as { readonly spec: { readonly source: { readonly repository: string; readonly build: string } } };
+    const { repository, build } = release.spec.source;
+    expect((await inFolder(folder, `${create} --source-repository ${repository} --build ${build}`, {})).code).toBe(0);
+    expect((await inFolder(folder, `${create} --build another`, {})).code).toBe(1);
   });
 });
