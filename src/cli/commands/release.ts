@@ -2,6 +2,7 @@ import type { BlobId } from '../../core/model/commit-id.ts';
 import type { Digest } from '../../core/model/digest.ts';
 import type { DocumentOf } from '../../core/model/documents.ts';
 import { isPairName, isSegment, splitPair } from '../../core/model/names.ts';
+import { plain } from '../../core/model/plain-text.ts';
 import { releaseSpecDigest } from '../../core/model/preimages.ts';
 import { findDocument, type DesiredState } from '../../core/desired/desired-state.ts';
 import { formatDiagnostic } from '../../core/desired/diagnostic.ts';
@@ -221,7 +222,7 @@ async function tell({ context, name }: Desk, { file, digest, components }: Writt
     if (proposed === undefined) return [...head, commit === null ? `Commit it, then: ${promote}` : `Committed as ${commit.slice(0, 12)}. Push it, then: ${promote}`, ...follow].join('\n');
     const where = proposed.remote === null ? `the local branch ${proposed.branch}` : `branch ${proposed.branch} of ${proposed.remote}`;
     const request = proposed.proposal === null ? [] : [`#${proposed.proposal.number} ${proposed.proposal.url}${proposed.proposal.opened ? '' : ' (open already)'}`];
-    return [...head, `${proposed.commit.slice(0, 12)}, on ${where}${proposed.isNew ? '' : '; it was there already'}.`, ...request, `Once it is merged: ${promote}`, ...follow].join('\n');
+    return [...head, `${proposed.commit.slice(0, 12)}, on ${where}${proposed.isNew ? '' : '; it was there already'}.`, ...request.map(plain), `Once it is merged: ${promote}`, ...follow].join('\n');
   });
   return 0;
 }
