@@ -160,6 +160,37 @@ describe('an approval', () => {
 });
 
 describe('a promotion', () => {
+  it('goes past one that waits, as a hotfix: the older is superseded, and its approvals serve neither the newer nor the older asked for again', async () => {
+    const two = { people: 2, roles: [{ role: 'sre', count: 2 }] };
+    world = await World.create({ documents: [doc('Environment', 'prod', { order: 2, approvals: two })] });
+    for (const version of ['1.0', '1.1']) world.registry.put(`shop/api:${version}`, version);
+    await world.commit([release('1.0'), release('1.1')], { by: world.people.alice });
+    await world.settle();
+    const ask = async (version: string): Promise<void> => {
+      await world.commit([await world.promotion('prod', version, { by: world.people.alice })], { by: world.people.alice });
+      await world.settle();
+    };
+    const approve = async (...by: readonly ('bob' | 'carol')[]): Promise<void> => {
+      const digest = await promotionDigest();
+      for (const name of by) await world.commit([await world.approval(world.people[name], { ...SRE, digest })], { by: world.people[name] });
+      await world.settle();
+    };
+    await ask('1.1');
+    await approve('bob');
+    await ask('1.0');
+    const { steps } = await log(world);
+    expect(steps.flatMap(({ record }) => (record.type === 'promotion-decision' && record.predicate.sources.ended !== null ? [[record.predicate.release, record.predicate.sources.ended]] : []))).toEqual([['1.1', 'Superseded']]);
+    await approve('carol');
+    expect(executedInProd()).toEqual([]);
+    await approve('bob');
+    expect(executedInProd()).toEqual([{ environment: 'prod', generation: 1, release: '1.0' }]);
+    await ask('1.1');
+    await approve('carol');
+    expect(await lastPromotionDecision()).toMatchObject({ release: '1.1', decision: { outcome: 'pending', reasons: ['ApprovalsMissing'] } });
+    await approve('bob');
+    expect(await prod()).toMatchObject({ release: '1.1', generation: 2 });
+  });
+
   it('that is replaced before its run ends as superseded, and one that is deleted as withdrawn', async () => {
     world = await asked();
     await world.commit([doc('Promotion', 'dev/shop', { release: '1.1' }), await world.promotion('prod', '1.1', { by: world.people.alice })], { by: world.people.alice });
