@@ -37,13 +37,15 @@ export async function openProposals(parts: Parts): Promise<RunningProposals> {
     ...parts, forge, folds: config.forge?.type === 'bitbucket' ? 'none' : 'details', plansRef: config.proposals.plansRef, now,
     settings: { ...config.proposals, pollSeconds: config.pollSeconds, scope: config.genesis.slice('sha256:'.length, 'sha256:'.length + 16) },
   });
-  const said = { fault: '' };
+  const said = { fault: '', isOwed: false };
   const loop = new ReconcileLoop({
     reconciler: proposals, now, timers: processTimers, random, pollSeconds: config.pollSeconds,
     onPass: ({ report }) => {
       const fault = report.fault === null ? '' : `${report.fault.code}: ${report.fault.message}`;
       if (fault !== said.fault) world.log(fault === '' ? 'info' : 'warn', fault === '' ? 'proposals are planned again' : 'proposals cannot be planned or told', report.fault ?? {});
       said.fault = fault;
+      if (said.isOwed) wakeReconciler('webhook');
+      said.isOwed = false;
     },
   });
   const look = (reason: string): void => {
@@ -55,8 +57,14 @@ export async function openProposals(parts: Parts): Promise<RunningProposals> {
     noteForeign(reconciler.conditions, delivery, isOurs);
     if (!isOurs) return void (seen.foreign += 1);
     if (delivery.event === 'other') return;
-    look('webhook');
-    if (delivery.event !== 'comment') wakeReconciler('webhook');
+    if (delivery.event === 'push') {
+      wakeReconciler('webhook');
+      return look('webhook');
+    }
+    // The status comes first; what is merged or approved there the reconciler sees right after it.
+    said.isOwed ||= delivery.event !== 'comment';
+    proposals.look('proposals');
+    loop.wake('webhook');
   };
   return {
     loop, look, webhook: await webhookOf(config, world, onDelivery), numbers: () => ({ ...proposals.counts, foreignDeliveries: seen.foreign }),

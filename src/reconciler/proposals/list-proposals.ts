@@ -14,8 +14,8 @@ export type Listing = {
   readonly retargeted: readonly ForgeProposal[];
   readonly branches: readonly Wanted[];
   readonly queue: readonly Wanted[];
-  /** What was left out, in words for people; empty when nothing was. */
-  readonly leftOut: readonly string[];
+  /** What was left out of proposals and of branches, in words for people; empty when nothing was. */
+  readonly leftOut: { readonly proposals: readonly string[]; readonly branches: readonly string[] };
   /** Whether the forge said what is open and what is merged; true where there is none. */
   readonly isAnswered: boolean;
   /** Why the remote could not be asked. */
@@ -31,7 +31,7 @@ export type ListSettings = {
   readonly mergedDays: number;
 };
 
-export const EMPTY_LISTING: Listing = { at: -Infinity, open: [], merged: [], retargeted: [], branches: [], queue: [], leftOut: [], isAnswered: true, remoteFault: null };
+export const EMPTY_LISTING: Listing = { at: -Infinity, open: [], merged: [], retargeted: [], branches: [], queue: [], leftOut: { proposals: [], branches: [] }, isAnswered: true, remoteFault: null };
 
 const DAY_MS = 86_400_000;
 /** Proposals that vanished from the list and are asked about one by one. */
@@ -40,10 +40,10 @@ const ASKED_ONE_BY_ONE = 50;
 const PLAIN_NAME = /^[\p{L}\p{N}._+@=%/-]{1,200}$/u;
 
 /** Asks forge and remote at the same time. Where one does not answer, what it said before stands. */
-export async function listProposals(p: { readonly access: ForgeAccess | null; readonly remote: GitRemote; readonly settings: ListSettings; readonly before: Listing; readonly now: Date }): Promise<Listing> {
-  const { access, remote, settings, before, now } = p;
+export async function listProposals(p: { readonly access: ForgeAccess | null; readonly remote: GitRemote; readonly settings: ListSettings; readonly before: Listing; /** Whether branches may have moved as well. */ readonly branchesToo: boolean; readonly now: Date }): Promise<Listing> {
+  const { access, remote, settings, before, branchesToo, now } = p;
   const [plain, open, queued, merged] = await Promise.all([
-    listBranches(remote, settings),
+    branchesToo ? listBranches(remote, settings) : ({ ok: true, branches: before.branches, leftOut: before.leftOut.branches } as const),
     access === null ? null : access.ask((forge) => forge.listOpen(settings.targetRef)),
     access === null ? null : access.ask((forge) => forge.listQueued(settings.targetRef)),
     access === null ? null : access.ask((forge) => forge.listMerged(settings.targetRef, new Date(now.getTime() - settings.mergedDays * DAY_MS))),
@@ -58,7 +58,7 @@ export async function listProposals(p: { readonly access: ForgeAccess | null; re
     at: now.getTime(), isAnswered: access === null || (open?.ok === true && merged?.ok === true), open: isOpen, merged: [...all.values()].slice(0, limits.mergedProposals), retargeted: vanished.retargeted,
     branches: plain.ok ? plain.branches : before.branches,
     queue: queued?.ok === true ? queued.value.slice(0, limits.queueRefs).map(({ ref, commit }) => ({ ref, head: commit })) : before.queue,
-    leftOut: [...incomplete, ...(plain.ok ? plain.leftOut : [])], remoteFault: plain.ok ? null : plain.message,
+    leftOut: { proposals: open?.ok === true ? incomplete : before.leftOut.proposals, branches: plain.ok ? plain.leftOut : before.leftOut.branches }, remoteFault: plain.ok ? null : plain.message,
   };
 }
 

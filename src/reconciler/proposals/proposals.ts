@@ -73,6 +73,7 @@ export class Proposals {
   #granted: ReadonlySet<number> = new Set();
   #candidates: readonly Candidate[] = [];
   #followed: { readonly listing: Listing; readonly state: Snapshot['state']; readonly found: readonly Followed[] } | null = null;
+  #branchesListedAt = -Infinity;
   /** Target tip at which forge and remote were asked. */
   #listedAt: CommitId | null = null;
   #isStale = true;
@@ -93,9 +94,10 @@ export class Proposals {
     return { open: this.#candidates.length, planned: this.#planned, failures: this.#publisher?.failures ?? 0, waits: this.#access?.waits ?? 0 };
   }
 
-  /** The next pass asks forge and remote, and does not only look whether the log moved. */
-  look(): void {
+  /** The next pass asks forge and remote, and does not only look whether the log moved. @param what proposals: the forge alone has news */
+  look(what: 'proposals' | 'everything' = 'everything'): void {
     this.#isStale = true;
+    if (what === 'everything') this.#branchesListedAt = -Infinity;
   }
 
   /** When something can change by time alone, milliseconds since 1970. */
@@ -153,9 +155,12 @@ export class Proposals {
   /** Asks forge and remote what there is, and brings the heads here. */
   async #list(snapshot: Snapshot): Promise<void> {
     const { remote, settings, now } = this.#parts;
+    const at = now();
+    const branchesToo = this.#listedAt !== snapshot.tip || this.#listing.remoteFault !== null || at.getTime() - this.#branchesListedAt >= settings.pollSeconds * 1000;
     // What comes in from now on is news for the next pass.
     this.#isStale = false;
-    const listing = await listProposals({ access: this.#access, remote, settings: { ...settings, targetRef: snapshot.targetRef }, before: this.#listing, now: now() });
+    if (branchesToo) this.#branchesListedAt = at.getTime();
+    const listing = await listProposals({ access: this.#access, remote, settings: { ...settings, targetRef: snapshot.targetRef }, before: this.#listing, branchesToo, now: at });
     this.#listing = listing;
     this.#listedAt = snapshot.tip;
     if (!listing.isAnswered) this.#isStale = true;

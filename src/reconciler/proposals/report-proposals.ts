@@ -20,5 +20,6 @@ export function reportProposals(conditions: Conditions, { forge, plans, broken, 
   conditions.stalled('Proposals', 'plans', plans === null ? null : { reason: plans.code, message: plans.message });
   conditions.stalled('Proposals', 'planning', broken === null ? null : { reason: 'InternalError', message: broken.message });
   conditions.stalled('Proposals', 'remote', listing.remoteFault === null ? null : { reason: 'FetchFailed', message: listing.remoteFault });
-  conditions.stalled('Proposals', 'candidates', listing.leftOut.length === 0 ? null : { reason: 'TooManyProposals', message: listing.leftOut.join('; ') });
+  const leftOut = [...listing.leftOut.proposals, ...listing.leftOut.branches];
+  conditions.stalled('Proposals', 'candidates', leftOut.length === 0 ? null : { reason: 'TooManyProposals', message: leftOut.join('; ') });
 }
