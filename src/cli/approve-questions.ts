@@ -1,7 +1,8 @@
 import type { Digest } from '../core/model/digest.ts';
 import type { ApprovalSpec } from '../core/model/documents.ts';
 import { explainDecision } from '../core/decision/explain.ts';
-import { inForceOf } from '../core/evidence/log-state.ts';
+import { inForceOf, rootOf } from '../core/evidence/log-state.ts';
+import { meetsQuorum, quorumFor } from '../core/trust/quorum.ts';
 import { emptyDesiredState } from '../core/desired/desired-state.ts';
 import { protectedAmong } from '../core/proposal/check-commits.ts';
 import { bareChanges, pendingIn } from '../core/proposal/pending.ts';
@@ -144,6 +145,9 @@ export async function changeQuestion(desk: ApproveDesk, loaded: LoadedDeclaratio
 async function missingVoices({ context, clone, repository, evidence }: ApproveDesk, loaded: LoadedDeclarations, p: { readonly only: readonly string[]; readonly change: string }): Promise<readonly string[]> {
   const world = await clone.worldOf(repository, evidence, loaded, context.now().toISOString());
   const { changes, approvedBy } = changeView(world, loaded, { ...p, earlier: [] });
+  const people = approvedBy.flatMap((name) => inForceOf(world.state, 'Principal', name) ?? []);
+  // The trust root counts keys of its own (T16), so of that only what is said is told.
+  if (changes.every((change) => change.kind !== 'TrustRoot' && meetsQuorum(quorumFor(rootOf(world.state), change), people))) return [];
   const quorums = [...new Set(changes.map(({ quorum }) => quorum))];
   return [`It needs ${quorums.join('; ')}; approved by ${approvedBy.join(', ') || 'nobody yet'}.`];
 }

@@ -48,22 +48,30 @@ export async function proposalNumbered(desk: { readonly context: CommandContext;
   return { commit, proposal, title: `#${number} ${proposal.title}: ${proposal.head.branch} into ${short(target)}${kind}` };
 }
 
-/** @returns the head that the forge named, once it is here: what is shown is what is signed */
-export async function fetchHead(repository: Repository, { number, head }: Pick<ForgeProposal, 'number' | 'head'>): Promise<CommitId> {
+/**
+ * Brings the head that a forge names into the clone, by a ref that nothing here is named after.
+ * @returns that head: what is shown is what is signed
+ * @throws CliError `FetchFailed`, `HeadMoved`
+ */
+export async function fetchHead(repository: Pick<Repository, 'git'>, { number, head, state }: Pick<ForgeProposal, 'number' | 'head' | 'state'>): Promise<CommitId> {
   const { git } = repository;
+  // The branch of one that is merged may be gone, and its commits are on the target branch.
+  if (state === 'merged' && (await git.tryRun(['cat-file', '-e', `${head.commit}^{commit}`])) !== null) return head.commit;
   const remote = await remoteFor(repository, undefined);
   // T18: a name from outside that git could take for something else than one ref is asked of nobody.
   if (head.fetchRef === null) throw new CliError('FetchFailed', `The forge names no ref from which the head of #${number} could be fetched.`, 'Fetch the branch from the repository where it lies, and name it: stella approve <branch>');
   if (!/^refs\/[^\s:+*?[\\^~\u0000-\u001f\u007f]+$/.test(head.fetchRef) || head.fetchRef.includes('..') || head.fetchRef.length > limits.refNameChars) throw new CliError('FetchFailed', `The forge names a ref for the head of #${number} that is none.`);
   if (remote === null) throw new CliError('FetchFailed', `This clone has no remote from which the head of #${number} could be fetched.`, 'Add it: git remote add origin URL');
   try {
+    const [tip] = (await git.run(['ls-remote', remote, head.fetchRef])).split(/\s/);
+    if (tip !== head.commit) throw new CliError('HeadMoved', `#${number} moved while it was looked at, or ${remote} is another repository than the forge's.`, 'Run it again; compare `git remote get-url origin` with `git config stella.forge`.');
     await git.run(['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', remote, head.fetchRef]);
   } catch (cause) {
-    if (!(cause instanceof CliError)) throw cause;
+    if (!(cause instanceof CliError) || cause.code === 'HeadMoved') throw cause;
     throw new CliError('FetchFailed', `The head of #${number} could not be fetched: ${cause.message}`, 'Try again, or fetch its branch and name that: stella approve <branch>', { cause });
   }
   if ((await git.tryRun(['cat-file', '-e', `${head.commit}^{commit}`])) === null) {
-    throw new CliError('HeadMoved', `#${number} moved while it was fetched, or ${remote} is another repository than the forge's.`, 'Run it again; compare `git remote get-url origin` with `git config stella.forge`.');
+    throw new CliError('HeadMoved', `#${number} moved while it was fetched.`, 'Run it again.');
   }
   return head.commit;
 }

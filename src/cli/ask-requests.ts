@@ -1,6 +1,7 @@
 import type { CommitId } from '../core/model/commit-id.ts';
 import type { Digest } from '../core/model/digest.ts';
 import { compareText } from '../core/model/names.ts';
+import { plain } from '../core/model/plain-text.ts';
 import { appStateOf, type LogState } from '../core/evidence/log-state.ts';
 import { commitHere } from './branch-commit.ts';
 import { type CloneParts, type Repository } from './clone.ts';
@@ -127,7 +128,7 @@ export function askedText({ requests, commit, proposed, replaces, isThere }: Ask
     const what = commit === null ? `${requests.map(({ file }) => file).join(', ')} asks ${asks}. Commit and push it, then: stella explain ${place}` : `${commit.slice(0, 12)} asks ${asks}. Push it or open a pull request; see what it meets with: stella explain ${place}`;
     return [what, ...older].join('\n');
   }
-  return [...proposedLines(proposed, asks), ...older, ...nextLines(proposed, place)].join('\n');
+  return [...proposedLines(proposed, asks), ...older, ...nextLines(proposed, place)].map(plain).join('\n');
 }
 
 function asksText({ environment, application, version }: Wanted): string {

@@ -50,7 +50,7 @@ async function keepLocally(git: UserGit, commit: string, [first, second]: readon
  * @param asked what the user named
  * @throws CliError `RemoteUnknown` when there is none of that name
  */
-export async function remoteFor({ git }: Repository, asked: string | undefined): Promise<string | null> {
+export async function remoteFor({ git }: Pick<Repository, 'git'>, asked: string | undefined): Promise<string | null> {
   const remote = asked ?? 'origin';
   if ((await git.tryRun(['remote', 'get-url', '--', remote])) !== null) return remote;
   if (asked !== undefined) throw new CliError('RemoteUnknown', `This clone has no remote ${asked}.`, 'See `git remote`, or leave it on a local branch: --no-push');

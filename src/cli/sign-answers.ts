@@ -41,7 +41,7 @@ export async function settleQuestion(desk: ApproveDesk, question: Question, remo
   const missing = question.specs[0]?.action !== 'approve' || flagOption(values, 'file') ? null : ((await question.missing?.()) ?? null);
   const [first, ...others] = delivered;
   const model = { ...question.model, action: question.specs[0]?.action, principal, fingerprint: key.fingerprint, ...first, ...(others.length === 0 ? {} : { others }), ...(missing === null ? {} : { missing }) };
-  const after = missing === null ? [] : missing.length === 0 ? ['Every gate is open, as far as this clone can tell: the server goes on once it has collected this.'] : ['Still missing:', ...missing.map((line) => `  ${line}`)];
+  const after = missing === null ? [] : missing.length === 0 ? ['Nothing is missing, as far as this clone can tell: the server goes on once it is merged and this is collected.'] : ['Still missing:', ...missing.map((line) => `  ${line}`)];
   return { model, text: [...delivered.map((one) => `${terminal.paint('green', words.done)} by ${principal}: ${whereText(one)}`), ...after].join('\n') };
 }
 

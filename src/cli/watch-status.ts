@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { plain } from '../core/model/plain-text.ts';
 import { compareText, splitPair } from '../core/model/names.ts';
 import type { DocumentOf } from '../core/model/documents.ts';
+import { automaticPlaces } from '../core/decision/automatic.ts';
 import { appStateOf } from '../core/evidence/log-state.ts';
 import type { CloneParts, Evidence, Repository } from './clone.ts';
 import { CliError, type CommandContext, type ExitCode } from './command.ts';
@@ -115,8 +116,9 @@ class Eye {
     if (!(await repository.reader.isAncestor(tip, state.tip.commit))) return null;
     const { desired } = await clone.loadCommit(repository, state.tip.commit);
     const asked = [...desired.usable.Promotion.values()].map(({ document }) => document as unknown as DocumentOf<'Promotion'>).filter(({ metadata: { name } }) => isWithin(scope, name));
-    if (asked.length === 0) throw new CliError('NoPromotion', 'The target branch asks for nothing there, so there is nothing to wait for.', 'Merge the request first.');
-    const standings = asked.map((promotion) => ({ name: promotion.metadata.name, standing: standingOf(seen, promotion) })).sort((a, b) => compareText(a.name, b.name));
+    const places = [...asked.map((promotion): Place => ({ name: promotion.metadata.name, wanted: promotion.spec.state === 'absent' ? null : (promotion.spec.release ?? null) })), ...automaticIn(seen, scope, asked)];
+    if (places.length === 0) throw new CliError('NoPromotion', 'The target branch asks for nothing there, so there is nothing to wait for.', 'Merge the request first.');
+    const standings = places.map((place) => ({ name: place.name, standing: standingOf(seen, place) })).sort((a, b) => compareText(a.name, b.name));
     const of = (...wanted: readonly Standing[]): readonly string[] => standings.filter(({ standing }) => wanted.includes(standing)).map(({ name }) => name);
     if (of('moving').length > 0) return null;
     if (until === 'settled' || of('deployed').length === standings.length) return 0;
@@ -132,14 +134,26 @@ function isWithin({ environment, application }: Scope, name: string): boolean {
   return (environment === null || environment === place) && (application === null || application === app);
 }
 
+/** What is wanted where; null for a removal. */
+type Place = { readonly name: string; readonly wanted: string | null };
+
+/** Where an environment asks by itself, and nobody wrote a Promotion: what was last decided about is what is wanted. */
+function automaticIn({ evidence: { state } }: Look, scope: Scope, asked: readonly DocumentOf<'Promotion'>[]): readonly Place[] {
+  const written = new Set(asked.map(({ metadata }) => metadata.name));
+  return automaticPlaces(state).flatMap(({ environment, application }) => {
+    const name = `${environment}/${application}`;
+    const last = appStateOf(state, environment, application).lastDecision;
+    return last === null || written.has(name) || !isWithin(scope, name) ? [] : [{ name, wanted: last.release }];
+  });
+}
+
 type Standing = 'deployed' | 'moving' | 'waiting' | 'refused' | 'failed';
 
 /** What became of a request of the newest commit, once that is judged. */
-function standingOf({ status, evidence: { state } }: Look, { metadata, spec }: DocumentOf<'Promotion'>): Standing {
-  const [environment, application] = splitPair(metadata.name);
+function standingOf({ status, evidence: { state } }: Look, { name, wanted }: Place): Standing {
+  const [environment, application] = splitPair(name);
   const shown = status.environments.find((one) => one.environment === environment)?.applications.find((one: ApplicationStatus) => one.application === application);
   const app = appStateOf(state, environment, application);
-  const wanted = spec.state === 'absent' ? null : (spec.release ?? null);
   if (app.openRun !== null) return 'moving';
   // T22: what failed is refused until the attempt rises.
   if (shown?.waiting?.reasons.includes('Closed') === true) return 'failed';

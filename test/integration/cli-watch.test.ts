@@ -2,6 +2,7 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { main } from '../../src/bin/main.ts';
+import type { AnyDocument } from '../../src/core/model/documents.ts';
 import { doc, World } from '../fakes/world.ts';
 import { cloneFor, putImage, stella, type CliResult, type Clone } from './cli-fixture.ts';
 
@@ -10,8 +11,8 @@ let alice: Clone;
 afterEach(() => world.close());
 
 /** dev runs 1.0, and nothing is asked for in prod. */
-async function begin(): Promise<void> {
-  world = await World.create();
+async function begin(documents: readonly AnyDocument[] = []): Promise<void> {
+  world = await World.create({ documents });
   for (const tag of ['1.0', '1.1']) await putImage(world, 'shop/api', tag, tag);
   const releases = ['1.0', '1.1'].map((tag) => doc('Release', `shop/${tag}`, { components: { api: { tag } } }));
   await world.commit([...releases, doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
@@ -25,7 +26,7 @@ const ask = async (environment: string, release: string): Promise<void> => {
 };
 
 describe('stella status --until deployed', () => {
-  beforeEach(begin);
+  beforeEach(() => begin());
 
   it('is not reached by what ran before the merge: it waits for the newest commit to be judged and run', async () => {
     await ask('dev', '1.1');
@@ -66,8 +67,18 @@ describe('stella status --until deployed', () => {
   });
 });
 
+describe('stella status --until deployed where an environment asks by itself', () => {
+  it('waits for what it asks for, without a Promotion', async () => {
+    const target = doc('Target', 'staging-1', { type: 'directory_host', agent: 'host', environments: ['staging'], applications: ['shop'], connection: { root: '/srv/staging' } });
+    await begin([doc('Environment', 'staging', { order: 3, from: [{ environment: 'dev' }], automatic: { from: 'dev' } }), target]);
+    const ended = await watch('staging', '--until', 'deployed', '--timeout', '20s');
+    expect(ended).toMatchObject({ code: 0 });
+    expect(ended.stdout).toContain('1.0');
+  });
+});
+
 describe('stella status --watch', () => {
-  beforeEach(begin);
+  beforeEach(() => begin());
 
   it('prints a line for each change and none for looks that see the same', async () => {
     const watching = watch('dev', '--watch', '--timeout', '7s');
