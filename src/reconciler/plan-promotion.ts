@@ -4,13 +4,13 @@ import { limits } from '../core/model/limits.ts';
 import { parseInstant } from '../core/model/instant.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
 import { preimageDigest, type Plan, type Runs } from '../core/model/preimages.ts';
-import { explainDecision } from '../core/decision/explain.ts';
 import { goesBack } from '../core/decision/mode.ts';
 import type { Decision } from '../core/decision/types.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
 import { appStateOf, type AppState, type LogState } from '../core/evidence/log-state.ts';
 import { compareRuns, downgradeNotes, strategyText, type RunsDifference, type Side } from '../core/proposal/compare-runs.ts';
 import type { FileChange, PromotionEffect, PromotionPlan } from '../core/proposal/plan-model.ts';
+import { explainSubject, replacedArtifacts, situationArtifacts } from '../core/proposal/situation.ts';
 import { bytesDiff } from '../core/proposal/unified-diff.ts';
 import type { Judged } from './decide-subjects.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
@@ -36,8 +36,17 @@ export async function planPromotion(pass: Pass, before: { readonly state: LogSta
   return {
     environment, application, effect, release: { from: app.release, to: goes }, lock: { from: app.lock, to: effect === 'remove' ? null : (lock ?? app.lock) },
     ...difference, files: await withDiffs(pass, difference, judged), strategy: plan === null ? null : strategyText(plan), notes: await notesOn(pass, judged, app, { effect, difference }),
-    promotionDigest: made?.decision.promotionDigest ?? null, decision: made?.decision ?? null, lines: made === null ? [] : explainDecision(made.decision, made.input), couldPassAt: couldPassAt(made?.decision ?? null),
+    promotionDigest: made?.decision.promotionDigest ?? null, decision: made?.decision ?? null, lines: await linesOf(pass, before.state, judged), couldPassAt: couldPassAt(made?.decision ?? null),
   };
+}
+
+/** How the place stands by the log as it is, and the decision as it would be: the lines of `stella explain`. */
+async function linesOf(pass: Pass, state: LogState, { subject, made, due, promotion }: Judged): Promise<PromotionPlan['lines']> {
+  const { environment, application } = subject;
+  const { lookup } = pass.batch;
+  await holdArtifacts(pass, situationArtifacts(state, environment, application));
+  await holdArtifacts(pass, replacedArtifacts(state, environment, application, lookup));
+  return explainSubject({ state, environment, application, artifact: lookup, decided: made, isSatisfied: due === 'nothing' && promotion !== null });
 }
 
 /** What is deployed, to the last variable, and where. */

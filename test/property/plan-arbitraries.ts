@@ -25,7 +25,7 @@ const moved = fc.constantFrom<Exclude<ChangeKind, 'unchanged'>>('added', 'remove
 const diff = nullable(fc.array(hostile, { minLength: 1, maxLength: 40 }).map((lines) => lines.map((line) => `+${line}`).join('\n')));
 
 const line: fc.Arbitrary<ExplainLine> = fc.record({
-  about: fc.constantFrom('gate', 'rejected-approval', 'next', 'decision'), gate: nullable(fc.constantFrom('approvals', 'freeze', 'source')), subject: word, outcome: fc.constantFrom('passed', 'pending', 'refused'), code: fc.constant('Ok'),
+  about: fc.constantFrom('gate', 'situation', 'rejected-approval', 'next', 'decision'), gate: nullable(fc.constantFrom('approvals', 'freeze', 'source')), subject: word, outcome: fc.constantFrom('passed', 'pending', 'refused'), code: fc.constant('Ok'),
   text: word, remedy: nullable(word), command: nullable(word), who: listOf(word, 12), opensAt: nullable(fc.constant('2026-12-01T00:00:00.000Z')),
 }) as unknown as fc.Arbitrary<ExplainLine>;
 const decision: fc.Arbitrary<Decision> = fc.record({ outcome: fc.constantFrom('allow', 'pending', 'refuse'), gates: listOf(fc.record({ gate: fc.constantFrom('approvals', 'freeze'), subject: word, outcome: fc.constantFrom('passed', 'pending'), code: fc.constantFrom('Frozen', 'ApprovalsMissing', 'Soaking'), detail: fc.constant({}), opensAt: fc.constant(null) })) }) as unknown as fc.Arbitrary<Decision>;

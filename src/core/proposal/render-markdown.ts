@@ -105,7 +105,7 @@ function names(list: readonly string[], nobody: string): string {
 function promotionBlocks(one: PromotionPlan, folds: Folds): readonly Block[] {
   const place = `${one.environment}/${one.application}`;
   const facts = [
-    ...one.notes.map((note) => `- Note: ${prose(note)}`), ...targetFacts(one), ...(one.strategy === null ? [] : [`- Strategy: ${prose(one.strategy)}`]),
+    ...situations(one.lines), ...one.notes.map((note) => `- Note: ${prose(note)}`), ...targetFacts(one), ...(one.strategy === null ? [] : [`- Strategy: ${prose(one.strategy)}`]),
     ...(one.promotionDigest === null ? [] : [`- Promotion digest: ${code(one.promotionDigest)}`]), ...(one.couldPassAt === null ? [] : [`- Could pass at ${prose(one.couldPassAt)} without anybody`]),
   ].join('\n');
   const title = `#### ${code(place)}: ${prose(releaseWords(one))}, ${prose(verdictWords(one))}`;
@@ -127,6 +127,11 @@ function targetFacts({ targets: { all, added, removed } }: PromotionPlan): reado
 function settings(kind: string, list: readonly ({ readonly name: string } & Change<string>)[]): readonly (readonly string[])[] {
   const shown = (value: string | null): string => (value === null ? 'none' : value === '' ? 'empty' : code(value.length > 200 ? `${value.slice(0, 200)}…` : value));
   return list.map(({ name, from, to }) => [`${kind}${code(name)}`, shown(from), shown(to)]);
+}
+
+/** How the place stands now: what runs and why, what became of runs and requests. */
+function situations(lines: readonly ExplainLine[]): readonly string[] {
+  return lines.filter(({ about }) => about === 'situation').map(({ text, remedy, command }) => `- ${[prose(text), remedy === null ? '' : prose(remedy), command === null ? '' : code(command)].filter((part) => part !== '').join(' ')}`);
 }
 
 function gates(lines: readonly ExplainLine[], folds: Folds): readonly Block[] {
