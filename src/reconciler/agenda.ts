@@ -1,10 +1,10 @@
 import { documentKey, isProtected, KINDS, type DocumentKey, type DocumentOf, type Kind } from '../core/model/documents.ts';
 import { parseInstant, type InstantMs } from '../core/model/instant.ts';
 import { splitPair } from '../core/model/names.ts';
-import { isMovedBy } from '../core/decision/gate-facts.ts';
+import { asksAbout } from '../core/decision/gate-facts.ts';
 import { automaticPlaces } from '../core/decision/automatic.ts';
 import { documentsOf, type DesiredState } from '../core/desired/desired-state.ts';
-import { allInForce, stateKey, type LogState } from '../core/evidence/log-state.ts';
+import { stateKey, type LogState } from '../core/evidence/log-state.ts';
 import type { EvidenceRecord } from '../core/evidence/records.ts';
 import type { Loaded } from './declarations.ts';
 import { hidesDocuments } from './derive-promotion.ts';
@@ -111,13 +111,14 @@ export class Agenda {
     }
   }
 
-  /** Promotions that a gate makes wait for what runs at `moved`, or for its run to end. Costs nothing where no Gate is in force. */
+  /** Promotions that a gate makes wait for what runs at `moved`, or for its run to end. */
   #addMoved(state: LogState, moved: { readonly environment: string; readonly application: string }): void {
-    if (allInForce(state, 'Gate').length === 0) return;
+    const asks = asksAbout(state, moved);
+    if (asks === null) return;
     for (const subjects of this.#byApplication.values()) {
       for (const subject of subjects) {
         const [environment, application] = splitPair(subject);
-        if (isMovedBy(state, { environment, application }, moved)) this.subjects.add(subject);
+        if (asks({ environment, application })) this.subjects.add(subject);
       }
     }
   }

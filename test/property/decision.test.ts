@@ -147,7 +147,7 @@ describe('decide', () => {
         const asOf = formatInstant(Date.parse(AS_OF) + laterMs);
         return (notAfter !== null && asOf >= notAfter) || decide({ ...always, gates, asOf }).outcome === 'allow';
       }),
-      { numRuns: 500 },
+      { numRuns: 150 },
     );
   });
 

@@ -105,5 +105,5 @@ function breakGlassEnd({ breakGlass }: DecisionInput): InstantText {
 function sortedGates(gates: readonly GateResult[]): readonly GateResult[] {
   const byPlace = (a: GateResult, b: GateResult): number => GATE_ORDER.indexOf(a.gate) - GATE_ORDER.indexOf(b.gate) || compareText(a.subject, b.subject);
   // Two clauses or sources may bear one name; their contents then settle the order.
-  return [...gates].sort((a, b) => byPlace(a, b) || compareText(a.code, b.code) || compareText(JSON.stringify(a.detail), JSON.stringify(b.detail)));
+  return [...gates].sort((a, b) => byPlace(a, b) || compareText(a.code, b.code) || compareText(JSON.stringify(a.detail), JSON.stringify(b.detail)) || compareText(a.opensAt ?? '', b.opensAt ?? ''));
 }

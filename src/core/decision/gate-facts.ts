@@ -1,8 +1,8 @@
-import type { Dependency, DocumentOf } from '../model/documents.ts';
+import type { Dependency, DocumentOf, GateSpec } from '../model/documents.ts';
 import type { ExpressionFacts } from '../model/expression.ts';
 import { compareText } from '../model/names.ts';
 import type { Lock, Plan } from '../model/preimages.ts';
-import { appStateOf, inForceOf, stateKey, type AppState, type LogState } from '../evidence/log-state.ts';
+import { allInForce, appStateOf, inForceOf, stateKey, type AppState, type LogState } from '../evidence/log-state.ts';
 import { calendarFact } from './freeze-facts.ts';
 import { firstOf } from './gate/result.ts';
 import type { DecisionInput, DependencyFact, GateFact } from './types.ts';
@@ -63,13 +63,30 @@ function isInScope({ environments, applications }: Scope, { environment, applica
   return (environments?.includes(environment) ?? true) && (applications?.includes(application) ?? true);
 }
 
-/** Whether a gate that a promotion must pass asks about what runs, or is being deployed, at another place: then it is judged again when that changes. */
-export function isMovedBy(state: LogState, place: Place, moved: Place): boolean {
-  return gateNames(state, place).some((name) => {
-    const spec = inForceOf(state, 'Gate', name)?.spec;
-    if (spec?.type === 'concurrency') return isInScope(spec, moved);
-    return spec?.type === 'dependency' && spec.on.some((one) => one.application === moved.application && (one.environment ?? place.environment) === moved.environment);
-  });
+/**
+ * Tells of a place whether a gate that its promotions must pass asks about what runs, or is being deployed, at `moved`: then it is judged again
+ * when that changes. Costs what gates, environments and applications there are, and next to nothing for each place that no such gate is named for.
+ * @returns null where no gate asks about it
+ */
+export function asksAbout(state: LogState, moved: Place): ((place: Place) => boolean) | null {
+  const asking = allInForce(state, 'Gate').filter(({ spec }) => isAbout(spec, moved, moved.environment)).map(({ metadata }) => metadata.name);
+  if (asking.length === 0) return null;
+  const names = new Set(asking);
+  const naming = (kind: 'Environment' | 'Application'): ReadonlySet<string> => new Set(allInForce(state, kind).filter(({ spec }) => spec.gates?.some((gate) => names.has(gate)) === true).map(({ metadata }) => metadata.name));
+  const [environments, applications] = [naming('Environment'), naming('Application')];
+  return (place) => {
+    if (!environments.has(place.environment) && !applications.has(place.application)) return false;
+    return gateNames(state, place).some((name) => {
+      const spec = inForceOf(state, 'Gate', name)?.spec;
+      return spec !== undefined && isAbout(spec, moved, place.environment);
+    });
+  };
+}
+
+/** @param environment whose promotion passes the gate */
+function isAbout(spec: GateSpec, moved: Place, environment: string): boolean {
+  if (spec.type === 'concurrency') return isInScope(spec, moved);
+  return spec.type === 'dependency' && spec.on.some((one) => one.application === moved.application && (one.environment ?? environment) === moved.environment);
 }
 
 /** What expressions may ask about one promotion; null where no gate asks. */

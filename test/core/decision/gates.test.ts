@@ -114,6 +114,11 @@ describe('broken glass', () => {
   });
 });
 
+it('two results that differ in nothing but when they open stand in one order', () => {
+  const both = [window('14:00', '16:00'), window('15:00', '16:00')];
+  expect(decide(behind(both)).gates).toEqual(decide(behind([...both].reverse())).gates);
+});
+
 it('a window means the same in whatever time zone it is judged', () => {
   const berlin = window('13:30', '14:30', { weekly: [{ days: ['mon'], from: '13:30', to: '14:30', timeZone: 'Europe/Berlin' }] });
   const before = process.env['TZ'];
