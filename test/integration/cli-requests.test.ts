@@ -89,8 +89,9 @@ describe('stella promote on a branch of its own', () => {
     const second = await promote(alice, '1.1');
     await merge(second.branch);
     const back = await promote(alice, '1.0');
-    expect(back).toMatchObject({ branch: 'promote/prod/shop-1.0-2', isNew: true });
-    expect(await world.repository.tip(first.branch)).toBe(first.commit);
+    expect(back).toMatchObject({ branch: 'promote/prod/shop-1.0-attempt-2', attempt: 2, isNew: true });
+    await world.repository.git(['branch', 'promote/prod/shop-1.2', 'main']);
+    expect(await promote(alice, '1.2')).toMatchObject({ branch: 'promote/prod/shop-1.2-2', isNew: true });
     const taken = await alice.stella(['promote', 'shop/1.2', '--to', 'prod', '--branch', first.branch]);
     expect(taken).toMatchObject({ code: 2 });
     expect(taken.stderr).toContain('asks for something else');
