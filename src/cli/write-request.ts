@@ -123,16 +123,17 @@ async function adoptedText({ repository: { parser }, evidence, pin }: RequestDes
 
 /**
  * T19: a spent intent brings nobody back. What was asked for before, with something else in between, is asked for as another attempt: the way back
- * after a squash would have no author otherwise.
+ * after a squash would have no author otherwise. So is what failed here without anybody having written it down (T22).
  */
 async function unspentText({ repository: { parser }, evidence, pin }: RequestDesk, ground: Ground, file: string, text: string, before: string | null): Promise<string> {
   if (evidence === null || (before !== null && asksTheSame(parser, { path: file, text }, before))) return text;
   const promotion = parsePromotion(parser, file, text);
   const [environment, application] = splitPair(promotion.metadata.name);
-  const { spentIntents } = appStateOf(evidence.state, environment, application);
+  const { spentIntents, closed } = appStateOf(evidence.state, environment, application);
   const releaseSpec = releaseSpecFor(ground, promotion);
   const first = promotion.spec.attempt;
-  let attempt = first;
+  const lock = evidence.state.locks.get(`${application}/${promotion.spec.release ?? ''}`)?.digest;
+  let attempt = closed?.operation === 'promote' && closed.lock === lock && (first ?? 1) <= closed.attempt ? closed.attempt + 1 : first;
   while (spentIntents.includes(intentDigest({ logId: pin, promotion: attempt === undefined ? promotion : { ...promotion, spec: { ...promotion.spec, attempt } }, releaseSpec }))) attempt = (attempt ?? 1) + 1;
   const { editYaml } = await import('./write-repository.ts');
   return attempt === first ? text : editYaml(text, [{ path: ['spec', 'attempt'], value: attempt }]);

@@ -61,6 +61,11 @@ describe('what an environment asks for by itself', () => {
     await released('1.1');
     await alice!.pull();
     expect((await alice!.stella(['explain', 'dev/shop'])).stderr).toContain('stella promote shop/1.1 --to dev');
+    await alice!.git('fetch', '-q', 'origin');
+    expect(await alice!.stella(['promote', 'shop/1.1', '--to', 'dev', '--here'])).toMatchObject({ code: 0 });
+    await alice!.git('push', '-q', 'origin', 'HEAD:main');
+    await world.settle();
+    expect(world.executor.executed.filter((run) => run.environment === 'dev').map((run) => run.release)).toEqual(['1.0', '1.1', '1.1']);
     // Somebody goes back: what runs is followed again, and what was left is named.
     world.executor.answer = 'Succeeded';
     await world.commit([doc('Promotion', 'dev/shop', { release: '1.0' })], { by: world.people.alice });
@@ -71,6 +76,18 @@ describe('what an environment asks for by itself', () => {
     const { code, stdout } = await alice!.stella(['explain', 'dev/shop']);
     expect(code).toBe(0);
     expect(stdout).toContain('stella promote shop/1.1 --to dev');
+  });
+
+  it('is gone back from with a rollback, and does not come back', async () => {
+    await released('1.0');
+    await released('1.1');
+    await alice!.pull();
+    await alice!.git('fetch', '-q', 'origin');
+    expect(await alice!.stella(['rollback', 'dev/shop', '--here'])).toMatchObject({ code: 0 });
+    await alice!.git('push', '-q', 'origin', 'HEAD:main');
+    await world.settle();
+    expect(appStateOf(await world.state(), 'dev', 'shop')).toMatchObject({ release: '1.0', generation: 3, clean: true, left: [{ release: '1.1' }] });
+    expect(appStateOf(await world.state(), 'prod', 'shop').lastDecision).toMatchObject({ release: '1.0', outcome: 'pending' });
   });
 
   it('is asked for by whom the token of a pipeline names', async () => {

@@ -277,3 +277,25 @@ describe('automatic promotion', () => {
     expect(found({ 'environments/prod.yaml': rule, ...without }).filter((place) => place.startsWith('environments/')).map((place) => place.split(' ').at(-1))).toEqual(['UnsupportedField']);
   });
 });
+
+describe('identity issuers', () => {
+  const issuer = (more = '', key = newPem()): string => `${head}kind: Integration\nmetadata: {name: forge}\nspec:\n  type: identity-issuer\n  issuer: https://ci.example\n  keys:\n    - id: k1\n      publicKey: |\n${key.trim().replace(/^/gm, '        ')}\n  claim: actor_id\n  require: {repository: acme/shop}\n  services: [ci]\n${more}`;
+  const service = (type = 'service', more = ''): string => `${head}kind: Principal\nmetadata: {name: ci}\nspec:\n  type: ${type}\n  keys: [{key: "${newKeyLine()}", status: active}]\n${more}`;
+  const identity = '  identities: [{issuer: https://ci.example, subject: "7"}]\n';
+  const codesOf = (edits: Parameters<typeof exampleWith>[0]): readonly string[] => check(exampleWith(edits)).map((d) => `${d.code} ${d.severity}`);
+
+  it('are in order with a key that can be read and a service that exists', () => {
+    expect(codesOf({ 'forge.yaml': issuer(), 'ci.yaml': service() })).toEqual([]);
+  });
+
+  it.each<readonly [string, () => Parameters<typeof exampleWith>[0], readonly string[]]>([
+    ['a service that does not exist', () => ({ 'forge.yaml': issuer() }), ['DanglingReference error']],
+    ['a person as the service', () => ({ 'forge.yaml': issuer(), 'ci.yaml': service('person') }), ['InvalidValue error']],
+    ['a key that cannot be read', () => ({ 'forge.yaml': issuer('', newPem().replace(/[A-Za-z0-9]{8}\n/, 'AAAAAAAA\n')), 'ci.yaml': service() }), ['KeyUnreadable error']],
+    ['an identity of a service', () => ({ 'forge.yaml': issuer(), 'ci.yaml': service('service', identity) }), ['UnsupportedField error']],
+    ['an identity at an issuer that no document names', () => ({ 'principals/carol.yaml': ['  roles:', `${identity}  roles:`] }), ['DanglingReference warning']],
+    ['one identity of two people', () => ({ 'forge.yaml': issuer(), 'ci.yaml': service(), 'principals/carol.yaml': ['  roles:', `${identity}  roles:`], 'principals/bob.yaml': ['  roles:', `${identity}  roles:`] }), ['SharedKey error']],
+  ])('are refused with %s', (_, edits, expected) => {
+    expect(codesOf(edits())).toEqual(expected);
+  });
+});
