@@ -5,6 +5,7 @@ import { explainDecision, type ExplainLine } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
 import { rootOf, type LogState } from '../core/evidence/log-state.ts';
+import { protectedAmong } from '../core/proposal/check-commits.ts';
 import { placeOf, type Brought } from '../core/proposal/check-documents.ts';
 import { finding, type Finding } from '../core/proposal/finding.ts';
 import { pendingIn } from '../core/proposal/pending.ts';
@@ -29,6 +30,8 @@ export function whyPending({ conditions }: Pass, { kind }: Pick<ProtectedChange,
 type Pass = Rehearsal['pass'];
 
 function changeFindings(pass: Pass, brought: Brought): readonly Finding[] {
+  // What is pending costs what is protected, and most candidates touch nothing of it.
+  if (protectedAmong(brought.changedKeys).length === 0) return [];
   const { batch, conditions } = pass;
   const touched = new Set<string>(brought.changedKeys);
   const all = ['TrustRoot'].map((only) => pendingIn(batch.state, brought.desired, [only]));
