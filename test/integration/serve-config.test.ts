@@ -39,6 +39,34 @@ describe('a configuration', () => {
     }
   });
 
+  test('knows no forge without its settings, and plans branches promote/*', () => {
+    expect(parse(GOOD)).toMatchObject({ ok: true, config: { forge: null, proposals: { branches: ['refs/heads/promote/*'], context: 'stella/plan', mergedDays: 7, plansRef: 'refs/heads/stella/plans' } } });
+  });
+
+  test('takes a forge with its references, and the token of a clone for nothing of its own', () => {
+    const forge = 'forge: { type: gitea, url: https://forge.example/api/v1, repository: team/deploy, tokenRef: env:FORGE_TOKEN, webhookSecretRef: file:/run/secrets/hook }\n';
+    expect(parse(`${GOOD}${forge}`, { STELLA_FORGE_TOKEN: 'of a clone' })).toMatchObject({
+      ok: true, config: { forge: { type: 'gitea', url: 'https://forge.example/api/v1', repository: 'team/deploy', tokenRef: 'env:FORGE_TOKEN', webhookSecretRef: 'file:/run/secrets/hook', account: null } },
+    });
+  });
+
+  test.each([
+    ['a forge without a type', 'forge: { repository: team/deploy, tokenRef: env:T }', ['forge.type']],
+    ['a forge of a kind that nobody knows', 'forge: { type: sourcehut, repository: team/deploy, tokenRef: env:T }', ['forge.type']],
+    ['a forge without a token', 'forge: { type: github, repository: team/deploy }', ['forge.tokenRef']],
+    ['a token in the place of a reference', `forge: { type: github, repository: team/deploy, tokenRef: ${SECRET} }`, ['forge.tokenRef']],
+    ['a repository that is a URL', 'forge: { type: github, repository: "https://github.example/team/deploy", tokenRef: env:T }', ['forge.repository']],
+    ['an address of a forge with a credential', 'forge: { type: github, url: "https://me:pw@forge.example", repository: team/deploy, tokenRef: env:T }', ['forge.url']],
+    ['a forge that offline refuses', 'offline: true\nallowHosts: [git.example]\nforge: { type: github, url: "https://forge.example", repository: team/deploy, tokenRef: env:T }', ['forge.url']],
+    ['all branches as proposals', 'proposals: { branches: ["refs/heads/*"] }', ['proposals.branches']],
+    ['our own branches as proposals', 'proposals: { branches: ["refs/heads/stella/*"] }', ['proposals.branches']],
+    ['the target branch as a proposal', 'proposals: { branches: ["refs/heads/m*"] }', ['proposals.branches']],
+    ['plans on the evidence branch', 'proposals: { plansBranch: stella/evidence }', ['proposals.plansBranch']],
+    ['a context with spaces', 'proposals: { context: "my plan" }', ['proposals.context']],
+  ])('refuses %s', (_, text, settings) => {
+    expect(settingsOf(parse(`${GOOD}${text}\n`))).toEqual(settings);
+  });
+
   test('cannot be changed after it was parsed', () => {
     const outcome = parse(GOOD);
     if (!outcome.ok) throw new Error('the configuration is good');
