@@ -72,9 +72,7 @@ export class Notifications {
     const notifiers = notifiersOf(state);
     const wanted = this.#pending.flatMap((notification) => notifiers.filter(({ spec }) => isWanted(spec, notification)).map(({ metadata }) => ({ name: metadata.name, notification })));
     const room = wanted.length === 0 ? 0 : Math.max(limits.notificationsWaiting - (await this.#parts.jobs.waiting(NOTIFY_JOB)), 0);
-    for (const { name, notification } of wanted.slice(0, room)) {
-      await this.#parts.jobs.enqueue(NOTIFY_JOB, { integration: name, notification } as unknown as Json, { jobKey: `${NOTIFY_JOB}/${notification.id}/${name}`, maxAttempts: limits.notificationAttempts });
-    }
+    for (const { name, notification } of wanted.slice(0, room)) await this.#enqueue(name, notification);
     this.#dropped = wanted.length > room ? this.#dropped + wanted.length - room : wanted.length > 0 ? 0 : this.#dropped;
     this.#pending = [];
   }
@@ -108,7 +106,19 @@ export class Notifications {
     this.#known = new Map(told.map((c) => [keyOf(c), wordOf(c)]));
   }
 
+  /** One that the queue refuses for good holds no other. */
+  async #enqueue(name: string, notification: Notification): Promise<void> {
+    try {
+      await this.#parts.jobs.enqueue(NOTIFY_JOB, { integration: name, notification } as unknown as Json, { jobKey: `${NOTIFY_JOB}/${notification.id}/${name}`, maxAttempts: limits.notificationAttempts });
+    } catch (cause) {
+      if (cause instanceof StorageError && cause.disposition === 'retry') throw cause;
+      this.#failing.set(name, `it could not be queued: ${cause instanceof Error ? cause.message : String(cause)} (${notification.headline})`);
+    }
+  }
+
   #report(conditions: Conditions): void {
+    const state = this.#parts.state();
+    for (const name of this.#failing.keys()) if (state !== null && name !== QUEUE && notifierOf(inForceOf(state, 'Integration', name)) === null) this.#failing.delete(name);
     const failing = this.#dropped === 0 ? this.#failing : new Map([...this.#failing, [QUEUE, `${this.#dropped} notifications were dropped because ${limits.notificationsWaiting} wait already`]]);
     for (const [name, message] of failing) conditions.stalled('Integration', name, { reason: 'NotificationsFailing', message });
     for (const { kind, name, reason } of conditions.all()) if (kind === 'Integration' && reason === 'NotificationsFailing' && !failing.has(name)) conditions.stalled(kind, name, null);

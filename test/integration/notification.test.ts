@@ -4,7 +4,13 @@ import { applyRecord } from '../../src/core/evidence/fold.ts';
 import { initialState, rootOf } from '../../src/core/evidence/log-state.ts';
 import type { AnyDocument, NotifierSpec } from '../../src/core/model/documents.ts';
 import { EVENTS, fillTemplate, TEMPLATE_NAMES, unknownNames } from '../../src/core/model/notifier.ts';
-import { isWanted, notificationOf, notificationOfCondition, wordsOf, type Notification } from '../../src/core/proposal/notification.ts';
+import { isWanted, notificationOf, notificationOfCondition, wordsOf, type NotifiableStep, type Notification } from '../../src/core/proposal/notification.ts';
+import type { Json } from '../../src/core/model/canonical-json.ts';
+import { limits } from '../../src/core/model/limits.ts';
+import { NotifyError } from '../../src/ports/notifier.ts';
+import { StorageError } from '../../src/ports/storage-error.ts';
+import { Conditions } from '../../src/reconciler/conditions.ts';
+import { Notifications } from '../../src/reconciler/notify.ts';
 import { Scratch } from '../contract/agent-fixture.ts';
 import { documentOf, LogFixture, SUBJECT } from '../fakes/log-fixture.ts';
 import { openPgp } from '../fakes/openpgp.ts';
@@ -18,8 +24,8 @@ beforeEach(async () => {
   log = await LogFixture.create(await scratch.folder(), { allowSeconds: 600, environment: { approvals: { people: 2 } } });
 });
 
-/** Everything that the log tells, from its bytes. */
-function told(): readonly Notification[] {
+/** Every record with the states around it, from the log's bytes. */
+function steps(): readonly NotifiableStep[] {
   const sources = { artifact: log.artifacts.get, openPgp };
   let state = initialState(log.root, log.pin);
   return log.envelopes.flatMap((envelope) => {
@@ -29,8 +35,12 @@ function told(): readonly Notification[] {
     if (!applied.ok) throw new Error(applied.message);
     const before = state;
     state = applied.state;
-    return notificationOf({ before, record: read.record, after: state }, log.artifacts.get) ?? [];
+    return [{ before, record: read.record, after: state }];
   });
+}
+
+function told(): readonly Notification[] {
+  return steps().flatMap((step) => notificationOf(step, log.artifacts.get) ?? []);
 }
 const events = (): readonly string[] => told().map(({ event }) => event);
 
@@ -153,5 +163,82 @@ describe('a notifier', () => {
 
   it('may ask for sixteen kinds of events, as its schema says', () => {
     expect(EVENTS.length).toBe(16);
+  });
+});
+
+describe('the queue of notifications', () => {
+  const HOOK: NotifierSpec = { type: 'notifier-webhook', url: 'https://a', secretRef: 'env:K', events: [...EVENTS] };
+  type Queued = { readonly name: string; readonly payload: { readonly integration: string; readonly notification: Notification }; readonly key: string | undefined };
+
+  /** A queue in memory, in the place of Postgres. */
+  async function opened(p: { readonly waiting?: number; readonly refuses?: (queued: Queued) => boolean } = {}) {
+    await log.change(documentOf('Integration', 'hook', HOOK) as unknown as AnyDocument, 'bob');
+    const queued: Queued[] = [];
+    const conditions = new Conditions();
+    const notifications = new Notifications({
+      jobs: {
+        waiting: () => Promise.resolve(p.waiting ?? 0),
+        enqueue: (name, payload, options) => {
+          const one = { name, payload: payload as unknown as Queued['payload'], key: options?.jobKey };
+          if (p.refuses?.(one) === true) return Promise.reject(new StorageError('LimitExceeded', 'too large'));
+          return Promise.resolve(void queued.push(one));
+        },
+      },
+      known: { conditions: () => Promise.resolve([]) }, send: () => Promise.reject(new NotifyError('Refused', 'no')), now: () => log.now, state: () => log.state,
+    });
+    const failing = async (): Promise<readonly string[]> => {
+      await notifications.watch(conditions);
+      return conditions.all().filter(({ reason }) => reason === 'NotificationsFailing').map(({ name }) => name);
+    };
+    return { notifications, queued, failing };
+  }
+
+  it('takes each wanted notification once, under a key made of its id and receiver', async () => {
+    const { notifications, queued, failing } = await opened();
+    await run('1.0.0');
+    notifications.note(steps(), log.artifacts.get);
+    expect(await failing()).toEqual([]);
+    expect(queued.map(({ payload, key }) => [payload.notification.event, key])).toEqual(told().map(({ event, id }) => [event, `notify/${id}/hook`]));
+    await failing();
+    expect(queued).toHaveLength(told().length);
+  });
+
+  it('tells no history: what is older than a day', async () => {
+    const { notifications, queued, failing } = await opened();
+    await run('1.0.0');
+    log.after(25 * 3600);
+    notifications.note(steps(), log.artifacts.get);
+    await failing();
+    expect(queued).toEqual([]);
+  });
+
+  it('drops what does not fit any more, and says so', async () => {
+    const { notifications, queued, failing } = await opened({ waiting: limits.notificationsWaiting - 1 });
+    await run('1.0.0');
+    notifications.note(steps(), log.artifacts.get);
+    await failing();
+    expect(queued).toHaveLength(1);
+    expect(await failing()).toEqual(['(queue)']);
+  });
+
+  it('is held by no notification that it refuses', async () => {
+    const { notifications, queued, failing } = await opened({ refuses: ({ payload }) => payload.notification.event === 'waiting' });
+    await run('1.0.0');
+    notifications.note(steps(), log.artifacts.get);
+    await failing();
+    expect(queued.map(({ payload }) => payload.notification.event)).toEqual(told().map(({ event }) => event).filter((event) => event !== 'waiting'));
+    expect(await failing()).toEqual(['hook']);
+  });
+
+  it('says nothing more of a receiver that is not in force any more, and sends it nothing', async () => {
+    const { notifications, failing } = await opened();
+    await run('1.0.0');
+    const job = { integration: 'hook', notification: told()[0] } as unknown as Json;
+    const context = { attempt: 1, signal: new AbortController().signal };
+    await expect(notifications.handler(job, context)).rejects.toMatchObject({ code: 'Refused' });
+    expect(await failing()).toEqual(['hook']);
+    log.state = { ...log.state, inForce: log.state.inForce.delete('Integration/hook') };
+    expect(await failing()).toEqual([]);
+    await expect(notifications.handler(job, context)).resolves.toBeUndefined();
   });
 });
