@@ -64,9 +64,9 @@ export class ForgeMemory implements Forge {
     this.#proposals.set(number, { ...this.#of(number), ...changes, updatedAt: this.#now().toISOString() });
   }
 
-  async merge(number: number, method: 'merge' | 'squash'): Promise<CommitId> {
+  async merge(number: number, method: 'merge' | 'squash' | 'rebase'): Promise<CommitId> {
     const { head } = this.#of(number);
-    const mergeCommit = await this.#repository[method]({ from: head.commit, message: `Merge #${number}` });
+    const mergeCommit = method === 'rebase' ? await this.#rebase(head.commit) : await this.#repository[method]({ from: head.commit, message: `Merge #${number}` });
     this.update(number, { state: 'merged', mergeCommit });
     return mergeCommit;
   }
@@ -172,6 +172,19 @@ export class ForgeMemory implements Forge {
   async protectionOf(ref: string): Promise<BranchProtection> {
     this.#ask('protectionOf');
     return { ref, forcePushBlocked: null, deletionBlocked: null, proposalRequired: null, requiredStatuses: null, pushers: null };
+  }
+
+  /** Each commit once more on top of main, unsigned, as a forge makes them. */
+  async #rebase(head: CommitId): Promise<CommitId> {
+    const git = (args: readonly string[]): Promise<string> => this.#repository.git(args);
+    let onto = (await this.#repository.tip()) as string;
+    const own = (await git(['rev-list', '--reverse', `${onto}..${head}`])).split('\n');
+    for (const commit of own) {
+      const tree = (await git(['merge-tree', '--write-tree', onto, commit])).split('\n')[0] ?? '';
+      onto = await git(['-c', 'user.name=Forge', '-c', 'user.email=forge@example.test', 'commit-tree', tree, '-p', onto, '-m', 'Rebased']);
+    }
+    await this.#repository.setBranch('main', onto as CommitId);
+    return onto as CommitId;
   }
 
   #ask(method: Method): void {

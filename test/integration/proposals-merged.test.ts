@@ -26,7 +26,7 @@ async function approved(): Promise<void> {
   await desk.reconcile();
 }
 
-describe.each(['merge', 'squash'] as const)('a proposal that was merged by %s', (method) => {
+describe.each(['merge', 'squash', 'rebase'] as const)('a proposal that was merged by %s', (method) => {
   it('is not done: its status says so on head and merge commit until the run has ended', async () => {
     const { number, head } = await proposed();
     const mergeCommit = await desk.forge.merge(number, method);

@@ -257,3 +257,38 @@ describe('10,000 branches', () => {
     expect(desk.proposals.counts.open).toBe(0);
   });
 });
+
+describe('a proposal', () => {
+  it('that changes 5,000 files is planned or refused in words that the forge takes, and nothing is executed', async () => {
+    desk = await Desk.open();
+    const executed = desk.world.executor.executed.length;
+    const files = Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`releases/shop/${i}.yaml`, `apiVersion: stella-gitops.dev/v1\nkind: Release\nmetadata: { name: shop/2.${i} }\nspec: { components: { api: { tag: "2.${i}" } } }\n`]));
+    const head = await desk.branch('feature', [], { files });
+    const { number } = await desk.forge.propose('feature');
+    await desk.pass();
+    expect(['failure', 'error']).toContain(desk.status(head)?.state);
+    expect(desk.comment(number).length).toBeLessThanOrEqual(desk.forge.limits.commentChars);
+    expect(desk.world.executor.executed).toHaveLength(executed);
+    desk.forge.update(number, { state: 'closed' });
+    await desk.pass();
+    expect(desk.conditions()).toEqual({});
+  });
+
+  it('is planned beside passes of the reconciler over the same mirror, and neither disturbs the other', async () => {
+    desk = await Desk.open();
+    await desk.asks('feature', '1.0');
+    const { number } = await desk.forge.propose('feature');
+    for (let round = 0; round < 8; round += 1) {
+      const head = await desk.asks('feature', round % 2 === 0 ? '1.1' : '1.0');
+      await desk.forge.push(number, head);
+      await desk.asks(`promote/${round}`, '1.0');
+      if (round > 0) await desk.world.repository.git(['update-ref', '-d', `refs/heads/promote/${round - 1}`]);
+      await desk.world.commit([await desk.world.promotion('dev', round % 2 === 0 ? '1.1' : '1.0', { by: desk.world.people.alice })], { by: desk.world.people.alice });
+      const [passed] = await Promise.all([desk.world.pass(), desk.pass()]);
+      expect(passed.fault).toBeNull();
+      await Promise.all([desk.reconcile(), desk.pass({ look: false })]);
+      expect(desk.status(head)).toBeDefined();
+    }
+    expect(desk.conditions()).toEqual({});
+  });
+});
