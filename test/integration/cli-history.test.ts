@@ -66,6 +66,20 @@ describe('stella rollback', () => {
   });
 });
 
+describe('a request for what was asked for before, with something else in between', () => {
+  it('is another attempt, so that a squash by a forge does not lose who asks', async () => {
+    await twoReleases();
+    const alice = await cloneAs('alice');
+    expect((await alice.stella(['rollback', 'prod', '--here'])).code).toBe(0);
+    await alice.git('-c', 'user.name=forge', 'commit', '-q', '--amend', '--no-edit', '--no-gpg-sign');
+    await alice.git('push', '-q', 'origin', 'HEAD:main');
+    await world.settle();
+    expect((await prod()).lastDecision).toMatchObject({ outcome: 'pending', release: '1.0' });
+    const [explained] = json<readonly { requesters: object }[]>(await (await cloneAs('carol')).stella(['explain', 'prod/shop', '-o', 'json']));
+    expect(explained?.requesters).toEqual({ people: ['alice'], unknown: 0 });
+  });
+});
+
 describe('broken glass', () => {
   it('is asked for, approved, shown as a debt, and reviewed by somebody who took no part', async () => {
     await twoReleases();
