@@ -63,6 +63,7 @@ class Eye {
   #lines = new Map<string, string>();
   #drawn = '';
   #isAway = false;
+  #isServerAway = false;
 
   constructor(watching: Watching) {
     this.#watching = watching;
@@ -75,10 +76,26 @@ class Eye {
     const refs = (await repository.git.tryRun(['for-each-ref', '--format=%(objectname) %(refname)', 'refs/heads', 'refs/remotes'])) ?? '';
     const asksServer = context.values['server'] !== undefined;
     if (refs === this.#refs && this.#seen !== null && !asksServer) return null;
-    this.#seen = await this.#watching.look();
+    const seen = await this.#lookAgain();
+    if (seen === null) return null;
+    this.#seen = seen;
     this.#refs = refs;
-    this.#show(this.#seen);
-    return until === null ? null : this.#verdict(this.#seen, until);
+    this.#show(seen);
+    return until === null ? null : this.#verdict(seen, until);
+  }
+
+  /** null while a server that was there before is away: that ends no watching. */
+  async #lookAgain(): Promise<Look | null> {
+    try {
+      const seen = await this.#watching.look();
+      this.#isServerAway = false;
+      return seen;
+    } catch (error) {
+      if (this.#seen === null || !(error instanceof CliError) || error.code !== 'ServerUnreachable') throw error;
+      if (!this.#isServerAway) this.#watching.context.terminal.note(`note: ${error.message} Trying again`);
+      this.#isServerAway = true;
+      return null;
+    }
   }
 
   async #fetch(): Promise<void> {

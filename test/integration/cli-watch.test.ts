@@ -1,3 +1,5 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -99,6 +101,19 @@ describe('stella status --watch', () => {
     expect(drawn.split('\u001b[2J').length - 1).toBe(1);
     expect(drawn).toContain('shop  1.0');
     expect(String(stderr.read()).match(/could not be asked/g)).toHaveLength(1);
+  });
+
+  it('goes on while the server that it asks is away', async () => {
+    const server = createServer((_, response) => response.setHeader('content-type', 'application/json').end('{"data":[]}'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const watching = watch('dev', '--watch', '--timeout', '8s', '--server', `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    await sleep(4_000);
+    server.close();
+    server.closeAllConnections();
+    const ended = await watching;
+    expect(ended).toMatchObject({ code: 0 });
+    expect(ended.stderr.match(/Trying again/g)).toHaveLength(1);
+    expect(ended.stdout).toContain('dev/shop');
   });
 
   it('refuses what cannot be watched', async () => {
