@@ -4,6 +4,7 @@ import { limits } from '../core/model/limits.ts';
 import { parseInstant } from '../core/model/instant.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
 import { preimageDigest, type Plan, type Runs } from '../core/model/preimages.ts';
+import { derivedFrom, explainDerivation } from '../core/decision/explain-automatic.ts';
 import { goesBack } from '../core/decision/mode.ts';
 import type { Decision } from '../core/decision/types.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
@@ -80,15 +81,17 @@ function isWaiting({ lastDecision: last }: AppState): boolean {
   return last !== null && !last.ended && last.outcome !== 'allow' && last.operation !== 'extend';
 }
 
-async function notesOn(pass: Pass, { promotion, planned, subject }: Judged, app: AppState, found: { readonly effect: PromotionEffect; readonly difference: RunsDifference }): Promise<readonly string[]> {
+async function notesOn(pass: Pass, { promotion, planned, subject, derivation, made }: Judged, app: AppState, found: { readonly effect: PromotionEffect; readonly difference: RunsDifference }): Promise<readonly string[]> {
+  const byItself = [...(made === null || made.input.derived === null ? [] : [`nobody promotes here: ${derivedFrom(made.input.derived)}`]), ...(derivation === null ? [] : explainDerivation(derivation))];
+  if (promotion === null && derivation !== null) return byItself;
   if (promotion === null) {
     const runs = app.release === null ? 'nothing runs here' : `${app.release} keeps running`;
     return [`the Promotion is deleted: ${runs}${found.effect === 'withdraw' ? `, and the request for ${app.lastDecision?.release ?? 'its removal'} is withdrawn` : ''}`];
   }
-  if (found.effect === 'nothing' || found.effect === 'remove') return [];
+  if (found.effect === 'nothing' || found.effect === 'remove') return byItself;
   const from = app.release === null ? undefined : pass.batch.state.locks.get(`${subject.application}/${app.release}`);
   const lineage = planned?.lock == null ? [] : await lineageNotes(pass.reader, from?.digest === app.lock ? (from?.lock ?? null) : null, planned.lock);
-  return [...lineage, ...downgradeNotes(found.difference.components), ...runNotes(app)];
+  return [...byItself, ...lineage, ...downgradeNotes(found.difference.components), ...runNotes(app)];
 }
 
 function runNotes({ openRun }: AppState): readonly string[] {

@@ -113,6 +113,29 @@ describe('the plan of a protected change', () => {
   });
 });
 
+describe('a candidate that would loosen the rules that judge it', () => {
+  it('is judged by what is in force: its own rules, people and approvals by nobody we know count for nothing', async () => {
+    const loose = {
+      'environments/prod.yaml': yamlOf(doc('Environment', 'prod', { order: 2 })), 'principals/mallory.yaml': yamlOf(doc('Principal', 'mallory', { type: 'person', keys: [{ key: desk.world.keys.commits.publicKey, status: 'active' }], roles: [{ role: 'sre' }, { role: 'admin' }] })),
+      'promotions/prod/shop.yaml': yamlOf(doc('Promotion', 'prod/shop', { release: '1.4.0' })),
+    };
+    await desk.branch('loose', loose);
+    const plan = await desk.plan('loose');
+    expect(plan.promotions[0]?.decision?.gates.find(({ gate }) => gate === 'approvals')).toMatchObject({ outcome: 'pending', code: 'ApprovalsMissing' });
+    expect(plan.protectedChanges.map(({ kind, name, isMet }) => [kind, name, isMet])).toEqual([['Environment', 'prod', false], ['Principal', 'mallory', false]]);
+    expect(plan.protectedChanges.flatMap(({ couldApprove }) => couldApprove)).not.toContain('mallory');
+    await desk.branch('tight', { 'promotions/prod/shop.yaml': loose['promotions/prod/shop.yaml'] });
+    expect((await desk.plan('tight')).promotions[0]?.promotionDigest).toBe(plan.promotions[0]?.promotionDigest);
+  });
+
+  it('leaves the log, the branches and the working tree as they are', async () => {
+    const seen = async (): Promise<readonly string[]> => [await desk.bob.git('for-each-ref'), await desk.bob.git('status', '--porcelain'), String((await desk.world.state()).size)];
+    const before = await seen();
+    await desk.plan('loose');
+    expect(await seen()).toEqual(before);
+  });
+});
+
 describe('findings of a plan', () => {
   it('name file and line of a faulty document, and are only those that the candidate brings', async () => {
     await desk.branch('faulty', { 'configurations/prod/shop.yaml': 'apiVersion: stella/v1alpha1\nkind: Configuration\nmetadata:\n  name: prod/shop\nspec:\n  variable:\n    LEVEL: debug\n' });
