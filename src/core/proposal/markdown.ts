@@ -32,7 +32,8 @@ export function code(text: string): string {
   const shown = plain(text).replaceAll('|', '¦');
   if (shown === '') return '–';
   const fence = '`'.repeat(longestRun(shown) + 1);
-  const pad = /^[` ]|[` ]$/.test(shown) ? ' ' : '';
+  // Of nothing but blanks none is taken away.
+  const pad = /[^ ]/.test(shown) && /^[` ]|[` ]$/.test(shown) ? ' ' : '';
   return `${fence}${pad}${shown}${pad}${fence}`;
 }
 
