@@ -1,6 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { appStateOf } from '../../src/core/evidence/log-state.ts';
+import { documentDigest, type AnyDocument } from '../../src/core/model/documents.ts';
+import { changeDigest } from '../../src/core/model/preimages.ts';
+import { changeTo } from '../../src/core/trust/apply-change.ts';
+import type { Signer } from '../fakes/git-repository.ts';
 import { doc } from '../fakes/world.ts';
 import { Desk } from './proposals-fixture.ts';
 
@@ -24,6 +28,21 @@ async function approved(): Promise<void> {
   const { promotionDigest: digest } = last.predicate.decision;
   await world.commit([await world.approval(world.people.bob, { type: 'promotion', environment: 'prod', application: 'shop', digest })], { by: world.people.bob });
   await desk.reconcile();
+}
+
+/** A merged proposal that lets an allow in dev hold for so long, with the approval of whoever is named. */
+async function changed(name: string, by: Signer | null = desk.world.people.bob): Promise<{ readonly number: number; readonly head: CommitId }> {
+  const { world } = desk;
+  const environment = doc('Environment', 'dev', { order: 1, allowSeconds: 600 + name.length }) as AnyDocument;
+  const changes = [changeTo(await world.state(), 'Environment', 'dev', documentDigest(environment))];
+  const approvals = by === null ? [] : [await world.approval(by, { type: 'change', digest: changeDigest(world.pin, changes), changes })];
+  const head = await desk.branch(name, [environment, ...approvals]);
+  const { number } = await desk.forge.propose(name);
+  await desk.pass();
+  await desk.forge.merge(number, 'squash');
+  await desk.reconcile();
+  await desk.pass();
+  return { number, head };
 }
 
 describe.each(['merge', 'squash', 'rebase'] as const)('a proposal that was merged by %s', (method) => {
@@ -147,13 +166,39 @@ describe('a merged proposal', () => {
 
   it('with a protected document says whether it is in force', async () => {
     desk = await Desk.open({ world: { root: { proposerCounts: false } } });
-    const head = await desk.branch('feature', [doc('Environment', 'dev', { order: 1, description: 'where it begins' } as never)]);
-    const { number } = await desk.forge.propose('feature');
+    const { number, head } = await changed('feature', null);
+    expect(desk.status(head)).toMatchObject({ state: 'pending', description: expect.stringContaining('merged, not in force: Environment/dev') });
+    // In the words of `stella explain Environment/dev`.
+    expect(desk.comment(number)).toContain('The target branch holds another version, which is not in force yet. Its quorum: 1 person (1 admin). Approved so far by nobody.');
+    expect(desk.comment(number)).toContain('stella approve --pending --only Environment/dev');
+  });
+
+  it('with a protected document that cannot be read says that it is not in force and how to see why', async () => {
+    desk = await Desk.open();
+    const head = await desk.branch('broken', [doc('Environment', 'dev', { order: 1, description: 'no such field' } as never)]);
+    const { number } = await desk.forge.propose('broken');
     await desk.pass();
     await desk.forge.merge(number, 'squash');
     await desk.reconcile();
     await desk.pass();
-    expect(desk.status(head)).toMatchObject({ state: 'pending', description: expect.stringContaining('merged, not in force: Environment/dev') });
+    expect(desk.status(head)).toMatchObject({ state: 'failure', description: 'merged, not in force: Environment/dev cannot be used as it stands, see: stella lint' });
+  });
+
+  it('with a protected document that came into force says so for good, also when another one has replaced it', async () => {
+    desk = await Desk.open();
+    const first = await changed('first');
+    expect(desk.status(first.head)).toMatchObject({ state: 'success', description: expect.stringMatching(/^Environment\/dev is in force as merged \(record \d+\)$/) });
+    const second = await changed('second');
+    expect(desk.status(second.head)?.state).toBe('success');
+    expect(desk.status(first.head)).toMatchObject({ state: 'success', description: expect.stringMatching(/^Environment\/dev came into force with record \d+, and was replaced since$/) });
+  });
+
+  it('with a protected document that another one replaced before it was in force says that it was superseded', async () => {
+    desk = await Desk.open({ world: { root: { proposerCounts: false } } });
+    const first = await changed('first', null);
+    expect(desk.status(first.head)).toMatchObject({ state: 'pending' });
+    await changed('second', null);
+    expect(desk.status(first.head)).toMatchObject({ state: 'failure', description: expect.stringContaining('superseded') });
   });
 
   it('is followed for some days, and no longer', async () => {

@@ -51,7 +51,7 @@ export function createProposals(world: ProposalsWorld): Proposals {
     snapshot: () => reconciler.snapshot, conditions: reconciler.conditions, reader, remote, forge, render, settings, now,
     forget: async (ref, commit) => void (await writer.openBranch(ref).moveTo(commit, null)),
     plan: (snapshot, commit, asOf) => planProposal({ ...snapshot, reader, parser, openPgp, artifacts, touching, registry: registries.resolverOf }, { commit, asOf: asOf.toISOString() }),
-    fates: new MergedFates({ reader, parser, trail, artifacts: new ArtifactCache(evidence.reader) }),
+    fates: new MergedFates({ reader, parser, openPgp, trail, artifacts: new ArtifactCache(evidence.reader) }),
     plansBranch: new PlansBranch({ reader: evidence.reader, remote: evidence.remote, branch: evidence.writer.openBranch(plansRef), signers, author, now }),
     rest: () => new Promise((resolve) => setImmediate(resolve)),
   });

@@ -1,5 +1,5 @@
+import type { OpenPgpVerifier } from '../../core/commit/openpgp.ts';
 import type { CommitId } from '../../core/model/commit-id.ts';
-import type { Digest } from '../../core/model/digest.ts';
 import { documentKey, requestDigest, type DocumentOf } from '../../core/model/documents.ts';
 import type { ExplainLine } from '../../core/decision/explain.ts';
 import { comparePlans } from '../../core/proposal/compare-plans.ts';
@@ -14,11 +14,12 @@ import type { ArtifactCache } from '../artifact-cache.ts';
 import type { Snapshot } from '../snapshot.ts';
 import { readMerged, type MergedContents } from './merged-contents.ts';
 import { isIn, type PromotionTrail } from './promotion-trail.ts';
+import { protectedFate, type FateOfOne } from './protected-fate.ts';
 
 /** What became of a merged proposal so far, for the commit status and for its comment. */
 export type MergedFate = { readonly status: PlanStatus; readonly lines: readonly ExplainLine[]; /** What was decided otherwise than planned. */ readonly moved: readonly string[] };
 
-type Parts = { readonly reader: GitReader; readonly parser: DocumentParser; readonly artifacts: ArtifactCache; readonly trail: PromotionTrail };
+type Parts = { readonly reader: GitReader; readonly parser: DocumentParser; readonly artifacts: ArtifactCache; readonly trail: PromotionTrail; readonly openPgp: OpenPgpVerifier };
 type Entry = { readonly contents: MergedContents; /** Record with which the log saw it. */ readonly seenWith: number };
 
 const STATE: Readonly<Record<string, PlanStatus['state']>> = {
@@ -46,7 +47,7 @@ export class MergedFates {
     if (entry === null) return { status: { state: 'pending', description: 'merged, not reconciled yet' }, lines: [], moved: [] };
     const told: Told[] = [];
     for (const place of entry.contents.places) told.push(await this.#tell(snapshot, entry, place));
-    for (const { key, digest } of entry.contents.protectedDocuments) told.push(protectedFate(snapshot, key, digest));
+    for (const { key, digest } of entry.contents.protectedDocuments) told.push({ name: key, ...protectedFate({ ...snapshot, openPgp: this.#parts.openPgp, broughtBy: this.#parts.trail.inForceWith(key, digest, entry.seenWith) }, key, digest) });
     const [first, ...more] = told;
     if (first === undefined) return { status: { state: 'success', description: 'merged; it changed nothing that runs or is in force' }, lines: [], moved: [] };
     const state = GRAVEST.find((one) => told.some((t) => t.state === one)) ?? 'pending';
@@ -112,9 +113,4 @@ export class MergedFates {
   }
 }
 
-type Told = { readonly name: string; readonly state: PlanStatus['state']; readonly text: string; readonly lines: readonly ExplainLine[] };
-
-function protectedFate({ state }: Snapshot, key: string, digest: Digest | null): Told {
-  const isMet = (state.inForce.get(key)?.digest ?? null) === digest;
-  return { name: key, state: isMet ? 'success' : 'pending', text: isMet ? `${key} is in force as merged` : `merged, not in force: ${key} waits for those who may approve it`, lines: [] };
-}
+type Told = FateOfOne & { readonly name: string };

@@ -1,5 +1,6 @@
 import type { CommitId } from '../../core/model/commit-id.ts';
 import type { Digest } from '../../core/model/digest.ts';
+import { documentKey, type DocumentKey } from '../../core/model/documents.ts';
 import { limits } from '../../core/model/limits.ts';
 import type { EvidenceRecord, PromotionDecisionPredicate } from '../../core/evidence/records.ts';
 import type { GitReader } from '../../ports/git-reader.ts';
@@ -15,13 +16,14 @@ export type Decided = Pick<PromotionDecisionPredicate, 'environment' | 'applicat
 const DECISIONS = 1_000;
 
 /**
- * What the log said on its way, as far as it tells what became of a merge: when the target branch was where, and how runs of which Promotion
- * ended. The log's state knows the newest alone. Bounded; what is older was told when it happened.
+ * What the log said on its way, as far as it tells what became of a merge: when the target branch was where, how runs of which Promotion
+ * ended, and what was in force once. The log's state knows the newest alone. Bounded; what is older was told when it happened.
  */
 export class PromotionTrail {
   #tips: { readonly seq: number; readonly commit: CommitId }[] = [];
   readonly #allows = new Map<Digest, Digest>();
   readonly #runs = new Map<string, PastRun>();
+  readonly #inForce = new Map<string, number>();
   #decisions: Decided[] = [];
 
   add(record: EvidenceRecord): void {
@@ -35,6 +37,7 @@ export class PromotionTrail {
       put(this.#allows, record.predicate.decision.promotionDigest, record.predicate.sources.promotionDocument);
     }
     if (record.type === 'promotion-decision') this.#addDecision(seq, record.predicate);
+    if (record.type === 'protected-change') for (const { kind, name, to } of record.predicate.changes) put(this.#inForce, `${documentKey(kind, name)} ${to ?? ''}`, seq);
     if (record.type !== 'deployment-outcome') return;
     const { environment, application, promotionDigest, generation, result } = record.predicate;
     const document = this.#allows.get(promotionDigest);
@@ -55,6 +58,12 @@ export class PromotionTrail {
   runOf(environment: string, application: string, promotion: Digest, since: number): PastRun | null {
     const run = this.#runs.get(`${environment}/${application} ${promotion}`);
     return run !== undefined && run.outcome.seq > since ? run : null;
+  }
+
+  /** The newest record after `since` with which a document was put in force as it is in `digest`, null: with which it went; null where there is none. */
+  inForceWith(key: DocumentKey, digest: Digest | null, since: number): number | null {
+    const seq = this.#inForce.get(`${key} ${digest ?? ''}`);
+    return seq !== undefined && seq > since ? seq : null;
   }
 
   /** The record with which the log first saw the target branch with this commit in it; null where it has not, or where that is long ago. */
