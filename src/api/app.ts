@@ -5,7 +5,7 @@ import { StorageError } from '../ports/storage-error.ts';
 import { answerHealth, answerReadiness } from './health.ts';
 import { answerProblem, Problem } from './problem.ts';
 import {
-  readAgents, readConditions, readEnvironment, readEnvironments, readEvidence, readPromotion, readPromotions, readRecord, readRelease, readReleases, type Read,
+  readAgents, readConditions, readDocument, readEnvironment, readEnvironments, readEvidence, readPromotion, readPromotions, readRecord, readRelease, readReleases, type Read,
 } from './reads.ts';
 import { answerForgeWebhook, answerWebhook, SeenDeliveries } from './webhook.ts';
 import type { ApiWorld } from './world.ts';
@@ -29,6 +29,7 @@ export const ROUTES: readonly Route[] = [
   read('releases', readReleases), read('releases/:id', readRelease),
   read('environments', readEnvironments), read('environments/:id', readEnvironment),
   read('promotions', readPromotions), read('promotions/:id', readPromotion),
+  read('documents/:id', readDocument),
   read('evidence', readEvidence), read('evidence/:id', readRecord),
   read('conditions', readConditions), read('agents', readAgents),
 ];

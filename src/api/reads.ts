@@ -1,5 +1,6 @@
 import type { Context } from 'koa';
 import { encodeBase64 } from '../core/model/base64.ts';
+import { isProtected, KINDS } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
 import type { RecordType } from '../core/evidence/records.ts';
 import type { Page, ReleaseStatus } from '../ports/ledger.ts';
@@ -53,6 +54,14 @@ export const readPromotion: Read = async (context, { reader, explain }, id) => {
   queryOf(context, []);
   const promotion = found(await reader.promotion(id), 'such promotion');
   return { data: { ...promotion, explanation: await explain(promotion) } };
+};
+
+/** @param id `Environment/prod` */
+export const readDocument: Read = (context, { explainDocument }, id) => {
+  queryOf(context, []);
+  const [slash, kind] = [id.indexOf('/'), KINDS.find((one) => isProtected(one) && id.startsWith(`${one}/`))];
+  const [name, known] = [id.slice(slash + 1), found(kind, 'such kind of protected documents')];
+  return Promise.resolve({ data: { kind: known, name, explanation: explainDocument(known, name) } });
 };
 
 export const readEvidence: Read = async (context, { reader }) => {

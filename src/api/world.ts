@@ -2,6 +2,7 @@ import type { ForgeDelivery, WebhookReader } from '../ports/forge.ts';
 import type { AgentEntry } from '../ports/agent-register.ts';
 import type { AgentPresence } from '../ports/agent-hub.ts';
 import type { ExplainLine } from '../core/decision/explain.ts';
+import type { Kind } from '../core/model/documents.ts';
 import type { LedgerReader, PromotionRow } from '../ports/ledger.ts';
 import type { LoopStatus } from '../reconciler/loop.ts';
 
@@ -19,6 +20,8 @@ export type ApiWorld = {
   readonly reader: LedgerReader;
   /** What became of a promotion and why, in the words of `stella explain`. */
   readonly explain: (promotion: PromotionRow) => Promise<readonly ExplainLine[]>;
+  /** How a protected document stands, in the same words; none before the log was read. */
+  readonly explainDocument: (kind: Kind, name: string) => readonly ExplainLine[];
   readonly agents: () => Promise<readonly AgentEntry[]>;
   readonly connected: () => readonly AgentPresence[];
   /** @throws StorageError while Postgres is away */

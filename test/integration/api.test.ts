@@ -55,7 +55,7 @@ async function serve(more: Partial<ApiWorld> = {}): Promise<{ readonly url: stri
   const status = more.status ?? (() => RECONCILED);
   const metrics = createMetrics({ status, connected: () => [], now: () => new Date(AT) });
   const api = createApi({
-    reader: log.reader, explain: () => Promise.resolve([]), agents: () => log.agents.list(), connected: () => [], pingStorage: () => storage.ping(), status, wake: (reason) => woken.push(reason), webhookSecret: SECRET, forgeWebhook: null,
+    reader: log.reader, explain: () => Promise.resolve([]), explainDocument: () => [], agents: () => log.agents.list(), connected: () => [], pingStorage: () => storage.ping(), status, wake: (reason) => woken.push(reason), webhookSecret: SECRET, forgeWebhook: null,
     onError: (cause) => errors.push(cause), metrics: () => metrics.text(), ...more,
   });
   const listening = await listen(api, { host: '127.0.0.1', port: 0 });
@@ -78,7 +78,7 @@ describe('the reads', () => {
     (formats as unknown as (to: Ajv2020) => void)(ajv);
     ajv.addSchema({ $id: 'api', components: document.components });
     const [promotion] = (await get(`${url}/api/v1/promotions`)).body['data'] as { id: string }[];
-    const ids: Readonly<Record<string, string>> = { releases: 'shop%2F1', environments: 'prod', promotions: promotion!.id, evidence: '1' };
+    const ids: Readonly<Record<string, string>> = { releases: 'shop%2F1', environments: 'prod', promotions: promotion!.id, documents: 'Environment%2Fprod', evidence: '1' };
     for (const [path, { get: operation }] of Object.entries(document.paths)) {
       if (operation === undefined || path === '/metrics') continue;
       const asked = path.replace('{id}', ids[path.split('/')[3] ?? ''] ?? '');
@@ -92,6 +92,14 @@ describe('the reads', () => {
     const described = Object.entries(document.paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`));
     const routed = ROUTES.map(({ method, path }) => `${method} ${path.replace(':id', '{id}')}`);
     expect([...routed].sort()).toEqual([...described].sort());
+  });
+
+  test('tell of protected documents by kind and name, and of nothing else', async () => {
+    const asked: string[] = [];
+    const { url } = await serve({ explainDocument: (kind, name) => { asked.push(`${kind} ${name}`); return []; } });
+    expect((await get(`${url}/api/v1/documents/TrustRoot%2Froot`)).body).toEqual({ data: { kind: 'TrustRoot', name: 'root', explanation: [] } });
+    for (const id of ['Promotion%2Fprod%2Fshop', 'Environment', 'environment%2Fprod', '__proto__%2Fx', '%2F']) expect([id, (await get(`${url}/api/v1/documents/${id}`)).status]).toEqual([id, 404]);
+    expect(asked).toEqual(['TrustRoot root']);
   });
 
   test('come in pages that together are the whole list', async () => {

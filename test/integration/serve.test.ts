@@ -1,11 +1,13 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { StartedServer } from '../../src/cli/compose/server.ts';
+import type { ExplainLine } from '../../src/core/decision/explain.ts';
 import type { Condition } from '../../src/ports/ledger.ts';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { readEvidence } from '../../src/reconciler/read-evidence.ts';
 import { migratedDatabase } from '../contract/postgres-fixture.ts';
 import type { ScratchDatabase } from '../fakes/postgres.ts';
 import { doc, World } from '../fakes/world.ts';
+import { cloneFor, json } from './cli-fixture.ts';
 import { getJson, serverConfig, start } from './serve-fixture.ts';
 import { openPgp } from '../fakes/openpgp.ts';
 
@@ -52,6 +54,16 @@ test('a server begins the log, is ready, and has pushed the first records', asyn
   const { body } = await getJson(server!, '/api/v1/environments');
   expect((body['data'] as { name: string }[]).map(({ name }) => name)).toEqual(['dev', 'prod']);
   expect((await getJson(server!, '/api/v1/evidence')).body['data']).toHaveLength(2);
+});
+
+test('a server says of a protected document what stella explain says of it', async () => {
+  const { loop } = await serving();
+  await world.commit([doc('Environment', 'dev', { order: 3 })], { by: world.people.carol });
+  loop.wake('test');
+  const told = async (): Promise<readonly ExplainLine[]> => ((await getJson(server!, '/api/v1/documents/Environment%2Fdev')).body['data'] as { readonly explanation: readonly ExplainLine[] }).explanation;
+  await expect.poll(async () => (await told()).map(({ code }) => code), within).toEqual(['InForce', 'ChangePending']);
+  const clone = await cloneFor(world, world.people.bob);
+  expect(json<{ readonly lines: readonly ExplainLine[] }>(await clone.stella(['explain', 'Environment/dev', '-o', 'json'])).lines).toEqual(await told());
 });
 
 test('the records and commits of a server verify with the pin alone', async () => {

@@ -16,6 +16,7 @@ import { failuresOf, failureText } from '../../core/evidence/failures.ts';
 import { limits } from '../../core/model/limits.ts';
 import { encodeRootChain } from '../../core/order/root-chain.ts';
 import { RunExecutor } from '../../reconciler/execute-runs.ts';
+import { explainDocument } from '../../core/proposal/situation-document.ts';
 import { explainPromotion } from '../../reconciler/explain-promotion.ts';
 import { LOOP_MESSAGE } from '../../reconciler/loop-suspects.ts';
 import { processTimers, ReconcileLoop, type LoopPass } from '../../reconciler/loop.ts';
@@ -105,7 +106,7 @@ type Parts = {
   readonly authority: AgentAuthority;
 };
 type Tools = Pick<ConstructorParameters<typeof Reconciler>[0], 'parser' | 'openPgp' | 'registry' | 'signers' | 'author'> & { readonly trail: PromotionTrail };
-type Core = { readonly reconciler: Reconciler; readonly loop: ReconcileLoop; readonly agents: AgentServer; readonly proposals: RunningProposals; readonly listeners: ((pass: LoopPass) => void)[] };
+type Core = { readonly reconciler: Reconciler; readonly loop: ReconcileLoop; readonly agents: AgentServer; readonly proposals: RunningProposals; readonly openPgp: Tools['openPgp']; readonly listeners: ((pass: LoopPass) => void)[] };
 
 /** Reconciler, agents and executor, which need each other: the reconciler decides, the executor follows the log, agents answer to both. */
 async function startCore(parts: Parts): Promise<Core> {
@@ -142,7 +143,7 @@ async function startCore(parts: Parts): Promise<Core> {
   const proposals = await openProposals({ ...tools, ...repositories, config: parts.config, world, reconciler, wakeReconciler: (reason) => loop.wake(reason) });
   unwinding.keep(proposals.loop, (running) => running.stop());
   listeners.push(() => proposals.worldMoved());
-  return { reconciler, loop, agents, proposals, listeners };
+  return { reconciler, loop, agents, proposals, openPgp: tools.openPgp, listeners };
 }
 
 async function startAgents({ config, world, log, authority }: Parts, shelf: ProtectedChangeShelf, reconciler: () => Reconciler | null): Promise<AgentServer> {
@@ -246,12 +247,14 @@ async function readEnvelope(reconciler: Reconciler | null, { evidence }: Reposit
   return object?.ok === true ? object.bytes : undefined;
 }
 
-async function startApi(p: Pick<Core, 'loop' | 'agents' | 'proposals' | 'reconciler'> & { readonly repositories: Repositories; readonly config: ServerConfig; readonly world: ServerWorld; readonly storage: Storage; readonly log: LogStorage; readonly metrics: Metrics }): Promise<Awaited<ReturnType<typeof listen>>> {
-  const { config, world, storage, log, loop, agents, metrics, reconciler, repositories, proposals } = p;
+async function startApi(p: Pick<Core, 'loop' | 'agents' | 'proposals' | 'reconciler' | 'openPgp'> & { readonly repositories: Repositories; readonly config: ServerConfig; readonly world: ServerWorld; readonly storage: Storage; readonly log: LogStorage; readonly metrics: Metrics }): Promise<Awaited<ReturnType<typeof listen>>> {
+  const { config, world, storage, log, loop, agents, metrics, reconciler, repositories, proposals, openPgp } = p;
   const { secretRef } = config.webhook;
   const secret = secretResolver({ environment: world.environment, secretFolders: config.secretFolders });
   const api = createApi({
-    reader: log.reader, explain: (row) => explainPromotion({ log: () => logOf(reconciler), reader: repositories.evidence.reader, records: log.reader }, row), agents: () => log.agents.list(), connected: () => agents.hub.connected(), pingStorage: () => storage.ping(), status: () => loop.status,
+    reader: log.reader, explain: (row) => explainPromotion({ log: () => logOf(reconciler), reader: repositories.evidence.reader, records: log.reader }, row),
+    explainDocument: (kind, name) => (reconciler.snapshot === null ? [] : explainDocument({ ...reconciler.snapshot, openPgp }, kind, name)),
+    agents: () => log.agents.list(), connected: () => agents.hub.connected(), pingStorage: () => storage.ping(), status: () => loop.status,
     wake: (reason) => {
       loop.wake(reason);
       proposals.look(reason);
