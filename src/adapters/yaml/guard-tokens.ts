@@ -12,7 +12,7 @@ type Frame = { readonly token: CST.Token; readonly depth: number };
 
 /**
  * Looks through the tokens of one document for what may not be there: nesting and lists beyond the limits (composing is
- * recursive, and compares each name of a mapping with all others), tags, and, unless allowed, anchors and aliases.
+ * recursive), tags, and, unless allowed, anchors and aliases.
  * `tokenise` has stopped before most of it.
  * @returns the first finding in the order of the walk, or null
  */

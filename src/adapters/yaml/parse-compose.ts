@@ -1,6 +1,7 @@
 import { Composer, isAlias, isMap, isScalar, isSeq, LineCounter, type Alias, type CST, type Document, type Node, type Pair } from 'yaml';
 import type { Json } from '../../core/model/canonical-json.ts';
 import { limits } from '../../core/model/limits.ts';
+import { findDuplicateKey } from './duplicate-key.ts';
 import { guardDocument } from './guard-tokens.ts';
 import { readLenientScalar } from './scalar.ts';
 import { tokenise, type TokenFault } from './tokenise.ts';
@@ -47,14 +48,13 @@ function readFile(bytes: Uint8Array, lines: LineCounter): Json {
   const documents = tokens.filter((token): token is CST.Document => token.type === 'document');
   if (documents.length > 1) throw new ComposeFault('YamlSyntax', documents[1]?.offset ?? 0, 'a Compose file is one document; take the `---` out');
   guard(documents);
-  const options = { version: '1.2', schema: 'failsafe', strict: true, uniqueKeys: true, merge: false, prettyErrors: false, logLevel: 'silent' } as const;
+  const options = { version: '1.2', schema: 'failsafe', strict: true, uniqueKeys: false, merge: false, prettyErrors: false, logLevel: 'silent' } as const;
   const [document] = [...new Composer(options).compose(tokens, true, text.length)] as Document.Parsed[];
   const error = document?.errors[0];
-  if (error !== undefined) {
-    const isDouble = error.code === 'DUPLICATE_KEY';
-    throw new ComposeFault(isDouble ? 'DuplicateKey' : 'YamlSyntax', error.pos[0], isDouble ? 'a name stands twice in one mapping; keep one' : `this is not YAML: ${error.message.slice(0, 300)}`);
-  }
+  if (error !== undefined) throw new ComposeFault('YamlSyntax', error.pos[0], `this is not YAML: ${error.message.slice(0, 300)}`);
   const contents = document?.contents ?? null;
+  const double = findDuplicateKey(contents);
+  if (double !== null) throw new ComposeFault('DuplicateKey', double, 'a name stands twice in one mapping; keep one');
   if (!isMap(contents)) throw new ComposeFault('NotAMapping', 0, 'a Compose file is a mapping with `services`; write it so');
   return new ComposeReader(contents).read();
 }

@@ -1,4 +1,4 @@
-import { Composer, LineCounter, isMap, isScalar, isSeq, type CST, type Document, type Node, type YAMLError, type YAMLMap } from 'yaml';
+import { Composer, LineCounter, isMap, isScalar, isSeq, type CST, type Document, type Node, type YAMLMap } from 'yaml';
 import { compareDiagnostics, type Diagnostic, type DiagnosticCode } from '../../core/desired/diagnostic.ts';
 import type { ParsedFile, SourceDocument } from '../../core/desired/parsed-file.ts';
 import { positionAt, type Position } from '../../core/desired/source-position.ts';
@@ -8,6 +8,7 @@ import { limits } from '../../core/model/limits.ts';
 import { isPairName, isSegment } from '../../core/model/names.ts';
 import { closestName } from '../schema/closest-name.ts';
 import type { Schemas } from '../schema/open-schemas.ts';
+import { findDuplicateKey } from './duplicate-key.ts';
 import { guardDocument, type GuardFinding } from './guard-tokens.ts';
 import { couldBeOurs, ownershipOf, ownershipOfText } from './ownership.ts';
 import { readNode } from './read-node.ts';
@@ -92,16 +93,15 @@ function readPart(reading: Reading, part: Part, endOffset: number): Outcome {
   if (guarded !== null) return refused(guarded.offset, FILE_COMPLAINTS[guarded.code]);
   const composed = compose(part, endOffset);
   const broken = composed.flatMap((document) => document.errors)[0];
-  if (broken !== undefined) {
-    const subject = subjectIn(composed[0]?.contents);
-    return refused(broken.pos[0], { ...syntaxComplaint(broken), ...named(subject) });
-  }
+  if (broken !== undefined) return refused(broken.pos[0], { ...notYaml(broken.message), ...named(subjectIn(composed[0]?.contents)) });
+  const double = findDuplicateKey(composed[0]?.contents ?? null);
+  if (double !== null) return refused(double, { ...DUPLICATE_KEY, ...named(subjectIn(composed[0]?.contents)) });
   return readContents(reading, composed[0]?.contents ?? null);
 }
 
 /** Documents without aliases, tags or directives, every scalar as it is written. */
 function compose(part: Part, endOffset: number): readonly Document.Parsed[] {
-  const composer = new Composer({ version: '1.2', schema: 'failsafe', strict: true, uniqueKeys: true, stringKeys: true, merge: false, prettyErrors: false, logLevel: 'silent' });
+  const composer = new Composer({ version: '1.2', schema: 'failsafe', strict: true, uniqueKeys: false, stringKeys: true, merge: false, prettyErrors: false, logLevel: 'silent' });
   return [...composer.compose(part.tokens, false, endOffset)] as readonly Document.Parsed[];
 }
 
@@ -209,15 +209,11 @@ function tooLarge(sizeBytes: number): Complaint {
   };
 }
 
-function syntaxComplaint(error: YAMLError): Complaint {
-  if (error.code === 'DUPLICATE_KEY') return { code: 'DuplicateKey', message: 'a name stands twice in one mapping, and readers disagree on which counts', remedy: 'Keep one of the two.' };
-  return notYaml(error.message);
-}
-
 function notYaml(message: string): Complaint {
   return { code: 'YamlSyntax', message: `this is not YAML: ${message.slice(0, 300)}`, remedy: 'Correct the line; often it is the indentation, a missing colon or an open quote.' };
 }
 
+const DUPLICATE_KEY: Complaint = { code: 'DuplicateKey', message: 'a name stands twice in one mapping, and readers disagree on which counts', remedy: 'Keep one of the two.' };
 const NOT_UTF8: Complaint = { code: 'NotUtf8', message: 'the file is not UTF-8', remedy: 'Save it as UTF-8 without a byte order mark.' };
 const DIRECTIVE: Complaint = { code: 'DirectiveRefused', message: 'directives (`%YAML`, `%TAG`) change what a file means', remedy: 'Take the line out; YAML 1.2 is what is read.' };
 const NOT_A_DOCUMENT: Complaint = { code: 'NotADocument', message: 'declarations stand in a list', remedy: 'Make each a document of its own, with a line `---` between them.' };
