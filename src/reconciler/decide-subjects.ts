@@ -6,12 +6,12 @@ import { buildDecisionInput, type BuiltInput } from '../core/decision/build-inpu
 import { decide } from '../core/decision/decide.ts';
 import { whatIsDue, type Due, type Extension } from '../core/decision/extension.ts';
 import { isTouched } from '../core/desired/rewrite-reach.ts';
-import { brokenGlass } from '../core/decision/mode.ts';
 import type { Derivation } from '../core/decision/automatic.ts';
 import { explainDerivation } from '../core/decision/explain-automatic.ts';
 import { explainDecision } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
+import { promotionMembers } from '../core/evidence/decision-members.ts';
 import { failureText } from '../core/evidence/failures.ts';
 import { appStateOf, type AppState, type LogState } from '../core/evidence/log-state.ts';
 import type { PromotionDecisionPredicate } from '../core/evidence/records.ts';
@@ -104,8 +104,8 @@ function settle(pass: Pass, { subject: s, asked, planned, built, extension, deci
     return pass.conditions.set({ kind: 'Promotion', name: `${s.environment}/${s.application}`, type: 'Ready', status: 'False', reason: 'Rewound', message: `the target branch was rewritten here; it is allowed again once the rewrite ${pass.frozen.digest} is accepted` });
   }
   if (isNews(app, extension?.built ?? built, decision)) {
-    if (extension === null) record(pass, s, planned, built, decision);
-    else recordExtension(pass, s, extension);
+    if (extension === null) record(pass, planned, built, decision);
+    else recordExtension(pass, extension);
   }
   reportState(pass, s, asked, { decision, input });
 }
@@ -133,8 +133,8 @@ async function judgeOpenRun(pass: Pass, s: Subject): Promise<Made | null> {
   // T25: nothing new is allowed where the rewrite reaches; a no counts all the same.
   const isFrozen = decision.outcome === 'allow' && pass.frozen !== null && isTouched(pass.frozen.reach, s);
   if (!isFrozen && isRunNews(openRun, rejudged, batch)) {
-    if (rejudged.extension === null) record(pass, s, rejudged.planned, built, decision);
-    else recordExtension(pass, s, rejudged.extension);
+    if (rejudged.extension === null) record(pass, rejudged.planned, built, decision);
+    else recordExtension(pass, rejudged.extension);
   }
   return { decision, input: built.input };
 }
@@ -153,10 +153,10 @@ async function endReplaced(pass: Pass, s: Subject, { promotion: now, derivation,
   const world: PlanningWorld = { ...pass, state: batch.state, desired: pass.loaded.state, lookup: batch.lookup, openPgp: batch.openPgp };
   const planned = await gatherMaterial(world, s, promotion, { ended: now === null || derivation?.isKept === true ? 'Withdrawn' : 'Superseded', derived: last.derived });
   const built = buildDecisionInput(batch.state, planned.material, batch.asOf, batch.sources);
-  record(pass, s, planned, built, decide(built.input));
+  record(pass, planned, built, decide(built.input));
 }
 
-function record(pass: Pass, s: Subject, planned: Planned, built: BuiltInput, decision: Decision): void {
+function record(pass: Pass, planned: Planned, built: BuiltInput, decision: Decision): void {
   const { batch } = pass;
   const { material } = planned;
   const { input } = built;
@@ -168,27 +168,12 @@ function record(pass: Pass, s: Subject, planned: Planned, built: BuiltInput, dec
   }
   if (planned.lock !== null) json(planned.lock);
   for (const file of planned.files) batch.artifact(file.bytes);
-  const entry = batch.state.locks.get(`${s.application}/${input.release ?? ''}`);
   const configuration = input.operation === 'promote' ? planned.configuration : null;
-  const predicate: PromotionDecisionPredicate = {
-    environment: s.environment, application: s.application, operation: input.operation, release: input.release, attempt: input.attempt, lock: input.lock, runs: input.runs,
-    requestedAt: requestedAt(pass, s, input.promotion), decidedAt: input.asOf, input: json(input), relevant: built.relevant,
-    sources: {
-      promotionDocument: input.promotion, promotion, derived: material.derived, ended: material.ended, problems: material.problems,
-      plan: material.plan === null ? null : json(material.plan), configuration: configuration === null ? null : json(configuration),
-      releaseSpec: input.operation === 'promote' ? (entry?.releaseSpec ?? null) : null, onBehalfOf: input.operation === 'promote' ? (entry?.onBehalfOf?.token ?? null) : null, intents: built.requesters.intents, approvals: built.candidates, extends: null,
-      commits: material.commits.map(({ commit, raw, touched }) => ({ commit, artifact: batch.artifact(raw), touched })),
-    },
-    strangers: 0, decision, breakGlass: brokenGlass(input, decision), artifacts: decision.outcome === 'allow' ? allowArtifacts(pass, planned, input, decision) : [],
-  };
-  batch.add({ type: 'promotion-decision', predicate });
-}
-
-/** When the document was first decided about; now, if it never was. */
-function requestedAt(pass: Pass, s: Subject, promotion: Digest): string {
-  const { lastDecision: last, openRun } = appStateOf(pass.batch.state, s.environment, s.application);
-  if (openRun?.promotion === promotion) return openRun.requestedAt;
-  return last?.promotion === promotion ? last.requestedAt : pass.batch.asOf;
+  const members = promotionMembers(batch.state, { material, built, decision }, {
+    input: json(input), promotion, plan: material.plan === null ? null : json(material.plan), configuration: configuration === null ? null : json(configuration),
+    commits: material.commits.map(({ commit, raw, touched }) => ({ commit, artifact: batch.artifact(raw), touched })),
+  });
+  batch.add({ type: 'promotion-decision', predicate: { ...members, strangers: 0, artifacts: decision.outcome === 'allow' ? allowArtifacts(pass, planned, input, decision) : [] } });
 }
 
 /** The generated artifacts of DESIGN §8; they derive from the decision and go into the same commit. */

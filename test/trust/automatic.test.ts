@@ -162,6 +162,17 @@ attack('automatic promotion that a server holds back by calling a release deprec
   twin: () => rewritten((p) => p),
 });
 
+/** The decision that ended what was derived for prod before. */
+function ended(edit: (p: PromotionDecisionPredicate) => PromotionDecisionPredicate): Promise<Verdict> {
+  return forged((record) => (record.type === 'promotion-decision' && record.predicate.sources.derived !== null && record.predicate.sources.ended !== null ? { ...record, predicate: edit(record.predicate) } : null));
+}
+
+attack('end of an automatic promotion that a server calls derived from somewhere else', {
+  rules: ['T30'], expects: 'DerivationUnfounded',
+  attempt: () => ended((p) => ({ ...p, sources: { ...p.sources, derived: { from: 'channel', name: 'stable', unavailable: [] } } })),
+  twin: () => ended((p) => p),
+});
+
 attack('lock that a server puts into another channel', {
   rules: ['T30'], expects: 'LockMismatch',
   attempt: () => forged((record) => (record.type === 'release-lock' ? { ...record, predicate: { ...record.predicate, spec: { ...record.predicate.spec, channel: 'edge' } } } : null)),

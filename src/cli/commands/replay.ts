@@ -13,7 +13,7 @@ export const command: Command<CloneParts> = {
   usage: ['stella replay [--all]', 'stella replay <record>'],
   help: `
 Rebuilds the input of each recorded decision from the log before it and the artifacts that it names, decides again,
-and compares input and decision byte by byte. Changes of protected documents, accepted rewrites and reviews are judged
+and compares input, decision and everything else that the record says byte by byte. Changes of protected documents, accepted rewrites and reviews are judged
 again from the raw approvals: a log in which one was not entitled is refused. Offline, as \`stella verify\`.
 
 Example:

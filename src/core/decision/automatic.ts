@@ -127,9 +127,14 @@ export function isDerivedFrom(state: LogState, p: Pick<PromotionDecisionPredicat
   // Nobody signed it: an intent on it would be somebody's request.
   if (promotion !== promotionDocument) return false;
   const { openRun, lastDecision } = appStateOf(state, p.environment, p.application);
-  if (ended !== null) return lastDecision?.derived != null && lastDecision.promotion === promotionDocument;
-  if (openRun !== null && openRun.sources.derived !== null && openRun.promotion === promotionDocument && openRun.plan === p.sources.plan) return true;
+  if (ended !== null) return lastDecision?.derived != null && isSame(lastDecision.derived, derived) && lastDecision.promotion === promotionDocument;
+  const run = openRun?.sources.derived ?? null;
+  if (openRun !== null && run !== null && isSame(run, derived) && openRun.promotion === promotionDocument && openRun.plan === p.sources.plan) return true;
   const again = deriveRelease(state, p, (release) => !derived.unavailable.includes(release));
   if (again === null || again.release === null || documentDigest(derivedPromotion(p, again.release)) !== promotionDocument) return false;
-  return again.derived.from === derived.from && again.derived.name === derived.name && again.derived.unavailable.join(' ') === derived.unavailable.join(' ');
+  return isSame(again.derived, derived);
+}
+
+function isSame(a: Derived, b: Derived): boolean {
+  return a.from === b.from && a.name === b.name && a.unavailable.join(' ') === b.unavailable.join(' ');
 }

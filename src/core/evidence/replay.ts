@@ -7,17 +7,19 @@ import { brokenGlass } from '../decision/mode.ts';
 import { buildDecisionInput, type DecisionMaterial } from '../decision/build-input.ts';
 import { buildExtensionInput } from '../decision/extension.ts';
 import type { TouchingCommit } from '../trust/requesters.ts';
+import { extensionMembers, promotionMembers } from './decision-members.ts';
 import type { ArtifactLookup, LogSources } from './fold.ts';
 import type { LogState } from './log-state.ts';
 import type { PromotionDecisionPredicate, RecordHeader } from './records.ts';
 
 export type ReplayResult =
   | { readonly ok: true }
-  | { readonly ok: false; readonly code: 'ArtifactMissing' | 'InputDiffers' | 'DecisionDiffers'; readonly message: string; readonly recorded?: string; readonly replayed?: string };
+  | { readonly ok: false; readonly code: 'ArtifactMissing' | 'InputDiffers' | 'DecisionDiffers' | 'RecordDiffers'; readonly message: string; readonly recorded?: string; readonly replayed?: string };
 
 /**
  * Decides again what a record says was decided: rebuilds the input from the log before it and the artifacts it names, and
- * compares the bytes of input and decision (EVIDENCE "Verifying and replaying").
+ * compares the bytes of input and decision (EVIDENCE "Verifying and replaying"), and what the record says besides: that is what the state of the log
+ * is made of, and what agents are shown.
  * @param state the log's state before the record
  */
 export function replayDecision(state: LogState, header: RecordHeader, p: PromotionDecisionPredicate, sources: LogSources): ReplayResult {
@@ -33,12 +35,17 @@ export function replayDecision(state: LogState, header: RecordHeader, p: Promoti
   if (replayedText !== recordedText || built.relevant !== p.relevant || built.input.operation !== p.operation) {
     return { ok: false, code: 'InputDiffers', message: `record ${header.seq}: the input that the log gives differs from the recorded one`, recorded: recordedText, replayed: replayedText };
   }
-  const made = decide(built.input);
+  const decision = decide(built.input);
   // T27: what the record says of broken glass decides who may review it.
-  const decision = canonicalText({ decision: made, breakGlass: p.operation === 'extend' ? null : brokenGlass(built.input, made) });
-  const was = canonicalText({ decision: p.decision, breakGlass: p.breakGlass });
-  if (decision === was) return { ok: true };
-  return { ok: false, code: 'DecisionDiffers', message: `record ${header.seq}: the same input decides otherwise`, recorded: was, replayed: decision };
+  const breakGlass = p.operation === 'extend' ? null : brokenGlass(built.input, decision);
+  const [made, was] = [canonicalText({ decision, breakGlass }), canonicalText({ decision: p.decision, breakGlass: p.breakGlass })];
+  if (made !== was) return { ok: false, code: 'DecisionDiffers', message: `record ${header.seq}: the same input decides otherwise`, recorded: was, replayed: made };
+  const { sources: stored, input } = p;
+  const members = plan?.operation === 'extend' ? extensionMembers(state, { built, decision }, { plan: stored.plan, input }) : promotionMembers(state, { material, built, decision }, { ...stored, input });
+  const { strangers: _, artifacts: __, ...said } = p;
+  const [follows, says] = [canonicalText(members), canonicalText(said)];
+  if (follows === says) return { ok: true };
+  return { ok: false, code: 'RecordDiffers', message: `record ${header.seq}: it says something else than what was decided`, recorded: says, replayed: follows };
 }
 
 /** The material of a recorded decision from its artifacts, or what is missing. */
