@@ -1,7 +1,7 @@
 import { isCommitId, type CommitId } from '../core/model/commit-id.ts';
 import { limits } from '../core/model/limits.ts';
 import type { Lock } from '../core/model/preimages.ts';
-import { compareVersions } from '../core/proposal/version-order.ts';
+import { compareVersions } from '../core/release/versions.ts';
 import { GitError, type GitReader } from '../ports/git-reader.ts';
 import { isHere } from './rewrites.ts';
 

@@ -1,6 +1,7 @@
 import { canonicalText, type Json } from '../model/canonical-json.ts';
+import type { Digest } from '../model/digest.ts';
 import { compareText } from '../model/names.ts';
-import { compareVersions } from './version-order.ts';
+import { compareVersions } from '../release/versions.ts';
 import type { PromotionPlan, ProposalPlan, ProtectedPlan } from './plan-model.ts';
 import { findingText } from './finding.ts';
 import { inOrder } from './plan-order.ts';
@@ -30,7 +31,7 @@ function paired<T>(before: readonly T[], after: readonly T[], nameOf: (one: T) =
 function promotionMoves(place: string, old: PromotionPlan | null, now: PromotionPlan | null): readonly string[] {
   if (now === null) return ['nothing is planned here any more'];
   if (old === null) return [`is planned now: ${now.release.to ?? 'nothing'}, ${verdictWords(now)}`];
-  return [...whatRuns(old, now), ...whatWould(old, now), ...where(old, now), ...rules(old, now), ...digestMoves(place, old, now)];
+  return [...whatRuns(old, now), ...whatWould(old, now), ...where(old, now), ...rules(old, now), ...digestMoves(place, old.promotionDigest, now.promotionDigest)];
 }
 
 function whatRuns(old: PromotionPlan, now: PromotionPlan): readonly string[] {
@@ -75,9 +76,10 @@ function rules(old: PromotionPlan, now: PromotionPlan): readonly string[] {
   return before === after ? lines : [...lines, `now ${after}; was: ${before}`];
 }
 
-function digestMoves(place: string, old: PromotionPlan, now: PromotionPlan): readonly string[] {
-  if (old.promotionDigest === now.promotionDigest || now.promotionDigest === null) return [];
-  return [`the promotion digest is ${now.promotionDigest}${old.promotionDigest === null ? '' : `, and was ${old.promotionDigest}: approvals of that do not count; stella approve ${place}`}`];
+/** Whether approvals of what was planned count for what is decided now. */
+export function digestMoves(place: string, was: Digest | null, is: Digest | null): readonly string[] {
+  if (was === is || is === null) return [];
+  return [`the promotion digest is ${is}${was === null ? '' : `, and was ${was}: approvals of that do not count; stella approve ${place}`}`];
 }
 
 function protectedMoves(old: ProtectedPlan | null, now: ProtectedPlan | null): readonly string[] {

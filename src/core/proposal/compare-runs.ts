@@ -2,7 +2,7 @@ import type { Digest } from '../model/digest.ts';
 import { compareText } from '../model/names.ts';
 import type { Plan, Runs } from '../model/preimages.ts';
 import type { Change, ChangeKind, ComponentChange, FileChange, TargetChange } from './plan-model.ts';
-import { compareVersions } from './version-order.ts';
+import { compareVersions } from '../release/versions.ts';
 
 /** What runs, or would; null where nothing does. */
 export type Side = { readonly runs: Runs | null; readonly targets: readonly string[]; /** Tag that its Release names for a component, where that is known. */ readonly tagOf: (component: string) => string | null };

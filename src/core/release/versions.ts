@@ -12,14 +12,19 @@ export type LockedVersion = { readonly release: string; readonly seq: number };
  */
 export function compareReleases(a: LockedVersion, b: LockedVersion): number {
   const [x, y] = [versionOf(a.release), versionOf(b.release)];
-  const byVersion = x === null || y === null ? Number(x !== null) - Number(y !== null) : compareVersions(x, y);
+  const byVersion = x === null || y === null ? Number(x !== null) - Number(y !== null) : comparePrecedence(x, y);
   return byVersion || a.seq - b.seq || compareText(a.release, b.release);
+}
+
+/** Which of two versions is older, by the same precedence, also of tags. @returns below zero where `a` is, above where `b` is; null where a name says nothing of age */
+export function compareVersions(a: string, b: string): number | null {
+  const [x, y] = [versionOf(a), versionOf(b)];
+  return x === null || y === null ? null : comparePrecedence(x, y);
 }
 
 /** Whether one version is another or a newer one, by the same precedence; false for a name that says nothing of age. */
 export function isVersionAtLeast(release: string, least: string): boolean {
-  const [x, y] = [versionOf(release), versionOf(least)];
-  return x !== null && y !== null && compareVersions(x, y) >= 0;
+  return (compareVersions(release, least) ?? -1) >= 0;
 }
 
 /** Numbers as text without leading zeros: they may be longer than what a machine counts with. */
@@ -37,7 +42,7 @@ function withoutZeros(digits: string): string {
   return digits.replace(/^0+(?=\d)/, '');
 }
 
-function compareVersions(a: Version, b: Version): number {
+function comparePrecedence(a: Version, b: Version): number {
   for (let i = 0; i < Math.max(a.numbers.length, b.numbers.length); i++) {
     const order = compareNumbers(a.numbers[i] ?? '0', b.numbers[i] ?? '0');
     if (order !== 0) return order;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compareReleases } from '../../../src/core/release/versions.ts';
+import { compareReleases, compareVersions } from '../../../src/core/release/versions.ts';
 
 const sorted = (...names: readonly string[]): readonly string[] => names.map((release, i) => ({ release, seq: names.length - i })).sort(compareReleases).map(({ release }) => release);
 
@@ -38,4 +38,11 @@ describe('the newer one of two releases', () => {
       if (ab <= 0 && bc <= 0) expect(ac).toBeLessThanOrEqual(0);
     }));
   });
+});
+
+it('two versions are compared only where both say something of age', () => {
+  expect(compareVersions('v1.4', '1.4.0')).toBe(0);
+  expect(compareVersions('2026.11.3', '2026.9.30')).toBeGreaterThan(0);
+  expect(compareVersions('1.4.0-rc.1', '1.4.0')).toBeLessThan(0);
+  for (const text of ['latest', 'main', '', '1..2', '1.4.0-', '12345678901']) expect(compareVersions(text, '1.0.0')).toBeNull();
 });
