@@ -108,6 +108,36 @@ describe('a merged proposal', () => {
     expect(desk.comment(number)).toContain('the promotion digest is');
   });
 
+  it('keeps saying what was decided otherwise after a restart, while what became of it goes on', async () => {
+    const { number } = await proposed();
+    await desk.world.commit([doc('Configuration', 'prod/shop', { variables: { LEVEL: 'debug' } })], { by: desk.world.people.alice });
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    await desk.pass();
+    const otherwise = desk.comment(number).slice(desk.comment(number).indexOf('Decided otherwise'));
+    await desk.start();
+    await desk.reconcile();
+    const edits = desk.forge.countOf('editComment');
+    await desk.pass();
+    expect(desk.forge.countOf('editComment')).toBe(edits);
+    await approved();
+    await desk.pass({ look: false });
+    expect(desk.comment(number)).toContain('deployed by record');
+    expect(desk.comment(number).slice(desk.comment(number).indexOf('Decided otherwise'))).toBe(otherwise);
+  });
+
+  it('that was merged while no server was there is told by the digest whether it was decided otherwise', async () => {
+    const { number } = await proposed();
+    const planned = /Promotion digest: `(sha256:[0-9a-f]{64})`/.exec(desk.comment(number))?.[1] ?? '';
+    await desk.world.commit([doc('Configuration', 'prod/shop', { variables: { LEVEL: 'debug' } })], { by: desk.world.people.alice });
+    await desk.forge.merge(number, 'squash');
+    await desk.start();
+    await desk.reconcile();
+    await desk.pass();
+    expect(desk.comment(number)).toContain('Decided otherwise than planned');
+    expect(desk.comment(number)).toContain(`, and was ${planned}: approvals of that do not count; stella approve prod/shop`);
+  });
+
   it('is found again after a restart on an empty disk', async () => {
     const { number, head } = await proposed();
     await desk.forge.merge(number, 'squash');

@@ -4,7 +4,7 @@ import { limits } from '../../core/model/limits.ts';
 import type { PlanStatus } from '../../core/proposal/plan-status.ts';
 import type { ForgeComment } from '../../ports/forge.ts';
 import type { ForgeAccess } from './forge-access.ts';
-import { commentBody, contentDigest, findSticky, type Marker, planIn } from './sticky-comment.ts';
+import { commentBody, type CommentParts, contentDigest, findSticky, type Marker, partsIn, type PlannedDigests } from './sticky-comment.ts';
 
 export type WantedStatus = { readonly commit: CommitId; readonly status: PlanStatus; readonly url: string | null };
 export type WantedComment = {
@@ -15,14 +15,18 @@ export type WantedComment = {
   /** Tells what is said of the merge from what was said before, without rendering it. */
   readonly content: Digest;
   readonly above: string | null;
+  /** Promotion digests that were planned; null: what the comment has stays. */
+  readonly planned: PlannedDigests | null;
+  /** What was decided otherwise than planned. Where the plan is not known to this server, what the comment has says more. */
+  readonly moved: { readonly text: string; readonly isWhole: boolean };
   /** Renders the plan; null: what the comment has stays. */
   readonly plan: ((maxChars: number) => string) | null;
 };
 
-type Held = { readonly id: string; readonly marker: Marker; readonly plan: string };
+type Held = { readonly id: string; readonly marker: Marker } & Omit<CommentParts, 'above'>;
 
-/** Characters of a comment that are not the plan's: marker, and what is said of the merge. */
-const RESERVED_CHARS = 8_000;
+/** Characters of a comment that are not the plan's: what nobody is shown, and what is said of the merge (`SAID_CHARS`, twice). */
+const RESERVED_CHARS = 11_000;
 /** Comments that are read at the same time after a start. */
 const READ_TOGETHER = 8;
 
@@ -57,6 +61,11 @@ export class ForgePublisher {
   /** The tip that our comment says the proposal was planned onto. */
   ontoOf(number: number): CommitId | null {
     return this.#comments.get(number)?.marker.onto ?? null;
+  }
+
+  /** The promotion digests that our comment says were planned. */
+  plannedOf(number: number): PlannedDigests {
+    return this.#comments.get(number)?.planned ?? new Map();
   }
 
   /** Reads what a server before this one left, so that nothing is written again that is there. */
@@ -124,18 +133,21 @@ export class ForgePublisher {
     if (held !== null && this.#hasComment(wanted)) return true;
     const marker: Marker = { scope: this.#scope, head: wanted.head, onto: wanted.onto, status: statusDigest(wanted.status), content: wanted.content };
     const { commentChars } = this.#access.limits;
-    const plan = wanted.plan === null ? (held?.plan ?? '') : wanted.plan(commentChars - RESERVED_CHARS);
-    const body = cut(commentBody(marker, wanted.above === null ? null : cut(wanted.above, RESERVED_CHARS - 1_000), plan), commentChars);
+    const parts = {
+      planned: wanted.planned ?? held?.planned ?? new Map<string, Digest>(), moved: wanted.moved.isWhole || held === null || held.moved === '' ? wanted.moved.text : held.moved,
+      plan: wanted.plan === null ? (held?.plan ?? '') : wanted.plan(commentChars - RESERVED_CHARS),
+    };
+    const body = cut(commentBody(marker, { ...parts, above: wanted.above }), commentChars);
     if (held !== null) {
       const edited = await this.#access.ask((forge) => forge.editComment(number, { id: held.id }, body));
-      if (edited.ok) this.#comments.set(number, { id: held.id, marker, plan });
+      if (edited.ok) this.#comments.set(number, { id: held.id, marker, ...parts });
       // Somebody deleted it: the next pass looks, and writes another.
       else if (edited.code === 'NotFound') this.#comments.delete(number);
       return edited.ok;
     }
     const added = await this.#access.ask((forge) => forge.addComment(number, body));
     // A comment may have arrived although the answer did not: it is looked for before another is written.
-    if (added.ok) this.#comments.set(number, { id: added.value.id, marker, plan });
+    if (added.ok) this.#comments.set(number, { id: added.value.id, marker, ...parts });
     else this.#comments.delete(number);
     return added.ok;
   }
@@ -161,7 +173,7 @@ export class ForgePublisher {
 
 function heldIn(comments: readonly ForgeComment[], account: string, scope: string): Held | null {
   const sticky = findSticky(comments, account, scope);
-  return sticky === null ? null : { id: sticky.comment.id, marker: sticky.marker, plan: planIn(sticky.comment.body) };
+  return sticky === null ? null : { id: sticky.comment.id, marker: sticky.marker, ...partsIn(sticky.comment.body) };
 }
 
 export function statusDigest({ state, description }: PlanStatus): Digest {

@@ -2,7 +2,7 @@ import type { OpenPgpVerifier } from '../../core/commit/openpgp.ts';
 import type { CommitId } from '../../core/model/commit-id.ts';
 import { documentKey, requestDigest, type DocumentOf } from '../../core/model/documents.ts';
 import type { ExplainLine } from '../../core/decision/explain.ts';
-import { comparePlans } from '../../core/proposal/compare-plans.ts';
+import { comparePlans, digestMoves } from '../../core/proposal/compare-plans.ts';
 import type { ProposalPlan } from '../../core/proposal/plan-model.ts';
 import { explainSituation, situationArtifacts, situationCode, situationHeadline, type SituationQuestion } from '../../core/proposal/situation.ts';
 import { shortLine } from '../../core/proposal/situation-words.ts';
@@ -14,10 +14,13 @@ import type { ArtifactCache } from '../artifact-cache.ts';
 import type { Snapshot } from '../snapshot.ts';
 import { readMerged, type MergedContents } from './merged-contents.ts';
 import { isIn, type PromotionTrail } from './promotion-trail.ts';
+import type { PlannedDigests } from './sticky-comment.ts';
 import { protectedFate, type FateOfOne } from './protected-fate.ts';
 
 /** What became of a merged proposal so far, for the commit status and for its comment. */
-export type MergedFate = { readonly status: PlanStatus; readonly lines: readonly ExplainLine[]; /** What was decided otherwise than planned. */ readonly moved: readonly string[] };
+export type MergedFate = { readonly status: PlanStatus; readonly lines: readonly ExplainLine[]; readonly moved: Moved };
+/** What was decided otherwise than planned: all of it where the plan is known, else whether the promotion digest is another. */
+export type Moved = { readonly lines: readonly string[]; readonly isWhole: boolean };
 
 type Parts = { readonly reader: GitReader; readonly parser: DocumentParser; readonly artifacts: ArtifactCache; readonly trail: PromotionTrail; readonly openPgp: OpenPgpVerifier };
 type Entry = { readonly contents: MergedContents; /** Record with which the log saw it. */ readonly seenWith: number };
@@ -26,6 +29,7 @@ const STATE: Readonly<Record<string, PlanStatus['state']>> = {
   Deployed: 'success', Replaced: 'success', Skipped: 'success', Removed: 'success',
   Refused: 'failure', RunFailed: 'failure', FellBack: 'failure', RunAborted: 'failure', ExtensionFailed: 'failure', Ended: 'failure', Superseded: 'failure', Withdrawn: 'failure',
 };
+const NOTHING_MOVED: Moved = { lines: [], isWhole: false };
 const GRAVEST: readonly PlanStatus['state'][] = ['failure', 'pending', 'success'];
 
 /** Tells of merged proposals what the log says of what they asked for: saying merged is saying requested, and no more. */
@@ -39,22 +43,32 @@ export class MergedFates {
 
   /**
    * @param onto as of `readMerged`
-   * @param plan the plan that was merged, where it is known
+   * @param planned the plan that was merged, and its promotion digests where this server did not make it
    * @throws GitError
    */
-  async of(snapshot: Snapshot, proposal: ForgeProposal, onto: CommitId | null, plan: ProposalPlan | null): Promise<MergedFate> {
+  async of(snapshot: Snapshot, proposal: ForgeProposal, onto: CommitId | null, planned: { readonly plan: ProposalPlan | null; readonly digests: PlannedDigests }): Promise<MergedFate> {
     const entry = await this.#entryOf(snapshot, proposal, onto);
-    if (entry === null) return { status: { state: 'pending', description: 'merged, not reconciled yet' }, lines: [], moved: [] };
+    if (entry === null) return { status: { state: 'pending', description: 'merged, not reconciled yet' }, lines: [], moved: NOTHING_MOVED };
     const told: Told[] = [];
     for (const place of entry.contents.places) told.push(await this.#tell(snapshot, entry, place));
     for (const { key, digest } of entry.contents.protectedDocuments) told.push({ name: key, ...protectedFate({ ...snapshot, openPgp: this.#parts.openPgp, broughtBy: this.#parts.trail.inForceWith(key, digest, entry.seenWith) }, key, digest) });
     const [first, ...more] = told;
-    if (first === undefined) return { status: { state: 'success', description: 'merged; it changed nothing that runs or is in force' }, lines: [], moved: [] };
+    if (first === undefined) return { status: { state: 'success', description: 'merged; it changed nothing that runs or is in force' }, lines: [], moved: NOTHING_MOVED };
     const state = GRAVEST.find((one) => told.some((t) => t.state === one)) ?? 'pending';
     const worst = told.find((t) => t.state === state) ?? first;
     const done = told.filter((t) => t.state === 'success').length;
     const description = more.length === 0 ? worst.text : `${done} of ${told.length} done; ${worst.name}: ${worst.text}`;
-    return { status: { state, description: shortLine(description) }, lines: told.flatMap(({ lines }) => lines), moved: plan === null ? [] : comparePlans(plan, this.#decided(plan, entry)) };
+    return { status: { state, description: shortLine(description) }, lines: told.flatMap(({ lines }) => lines), moved: this.#moved(entry, planned) };
+  }
+
+  #moved(entry: Entry, { plan, digests }: { readonly plan: ProposalPlan | null; readonly digests: PlannedDigests }): Moved {
+    if (plan !== null) return { lines: comparePlans(plan, this.#decided(plan, entry)), isWhole: true };
+    const lines = entry.contents.places.flatMap(({ environment, application, promotion }) => {
+      const place = `${environment}/${application}`;
+      const [was, is] = [digests.get(place), promotion == null ? null : this.#parts.trail.decisionOf(environment, application, promotion, entry.seenWith)];
+      return was === undefined || is === null ? [] : digestMoves(place, was, is.decision.promotionDigest).map((line) => `${place}: ${line}`);
+    });
+    return { lines, isWhole: false };
   }
 
   /** The plan with what was decided first after the merge in the place of what was foreseen. */

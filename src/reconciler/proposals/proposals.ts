@@ -244,7 +244,7 @@ export class Proposals {
     for (const proposal of merged) {
       const plan = this.#shelf.get(proposal.head.commit);
       const onto = this.#publisher?.ontoOf(proposal.number) ?? plan?.target.commit ?? null;
-      followed.push({ proposal, fate: await fates.of(snapshot, proposal, onto, plan ?? null), onto: onto ?? snapshot.tip });
+      followed.push({ proposal, fate: await fates.of(snapshot, proposal, onto, { plan: plan ?? null, digests: this.#publisher?.plannedOf(proposal.number) ?? new Map() }), onto: onto ?? snapshot.tip });
     }
     this.#followed = { listing: this.#listing, state: snapshot.state, found: followed };
     return followed;

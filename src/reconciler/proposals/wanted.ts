@@ -11,6 +11,9 @@ import type { MergedFate } from './merged-fate.ts';
 import type { BranchPlan } from './plans-branch.ts';
 import { contentDigest } from './sticky-comment.ts';
 
+/** What is said of a merge, and what of it was decided otherwise, each has at most so many characters. */
+const SAID_CHARS = 4_000;
+
 /** How plans become text. */
 export type Render = {
   /** @param maxChars UTF-16 code units */
@@ -40,7 +43,8 @@ export function openStatus(proposal: ForgeProposal | null, plan: ProposalPlan): 
 
 export function openComment({ number }: ForgeProposal, plan: ProposalPlan, render: Render): WantedComment {
   return {
-    number, head: plan.candidate, onto: plan.target.commit, status: planStatus(plan), content: planContent(plan), above: null,
+    number, head: plan.candidate, onto: plan.target.commit, status: planStatus(plan), content: planContent(plan), above: null, moved: { text: '', isWhole: true },
+    planned: new Map(plan.promotions.flatMap((p) => (p.promotionDigest === null ? [] : [[`${p.environment}/${p.application}`, p.promotionDigest] as const]))),
     plan: (maxChars) => render.markdown(plan, maxChars),
   };
 }
@@ -63,8 +67,10 @@ export function mergedStatuses({ head, mergeCommit, url }: ForgeProposal, { stat
 
 /** What became of it, above the plan that was merged. */
 export function mergedComment({ number, head, mergeCommit }: ForgeProposal, fate: MergedFate, onto: CommitId): WantedComment {
-  const above = [`**${headline(fate.status)}**`, ...block(renderExplanation(fate.lines)), ...(fate.moved.length === 0 ? [] : ['Decided otherwise than planned:', ...block(fate.moved.map(plain).join('\n'))])].join('\n\n');
-  return { number, head: head.commit, onto, status: fate.status, content: contentDigest('merged', mergeCommit, above), above, plan: null };
+  const above = [`**${headline(fate.status)}**`, ...block(renderExplanation(fate.lines))].join('\n\n');
+  const { lines, isWhole } = fate.moved;
+  const moved = { text: lines.length === 0 ? '' : ['Decided otherwise than planned:', ...block(lines.map(plain).join('\n'))].join('\n\n'), isWhole };
+  return { number, head: head.commit, onto, status: fate.status, content: contentDigest('merged', mergeCommit, above), above, planned: null, moved, plan: null };
 }
 
 export function branchPlan({ name, plan }: Planned, render: Render): BranchPlan {
@@ -77,5 +83,5 @@ function headline({ state, description }: PlanStatus): string {
 }
 
 function block(text: string): readonly string[] {
-  return text === '' ? [] : [fenced(text, 'text')];
+  return text === '' ? [] : [fenced(text.length <= SAID_CHARS ? text : `${text.slice(0, text.lastIndexOf('\n', SAID_CHARS))}\n…`, 'text')];
 }
