@@ -18,6 +18,9 @@ export type Loaded = {
 };
 
 const BATCH = 500;
+/** Files of one read, and bytes of documents that are parsed before everything else that waits has its turn. */
+const READ_TOGETHER = 200;
+const BYTES_AT_ONCE = 512 * 1024;
 
 /** Reads declarations incrementally: only blobs that changed are read and parsed. */
 export class Declarations {
@@ -59,12 +62,23 @@ export class Declarations {
 
 /** Reads and parses the new side of changed files. A link or a submodule under a document's name says nothing. */
 export async function parseChanges(reader: GitReader, parser: DocumentParser, changes: readonly PathChange[]): Promise<readonly FileChange[]> {
-  const blobs = changes.flatMap((c) => (c.newBlob === null || !isFile(c) ? [] : [c.newBlob]));
-  const read = await reader.readBlobs(blobs, limits.documentBytes);
-  return changes.map((c) => ({ path: c.path, parsed: c.newBlob === null || !isFile(c) ? null : parsedFrom(parser, c.path, c.newBlob, read) }));
+  const parsed: FileChange[] = [];
+  let sinceRest = 0;
+  for (let i = 0; i < changes.length; i += READ_TOGETHER) {
+    const some = changes.slice(i, i + READ_TOGETHER);
+    const read = await reader.readBlobs(some.flatMap((c) => (c.newBlob === null || !isFile(c) ? [] : [c.newBlob])), limits.documentBytes);
+    for (const { path, newBlob, ...change } of some) {
+      parsed.push({ path, parsed: newBlob === null || !isFile(change) ? null : parsedFrom(parser, path, newBlob, read) });
+      const object = newBlob === null ? undefined : read.get(newBlob);
+      sinceRest += object?.ok === true ? object.bytes.length : 0;
+      // Agents and people who wait for an answer have their turn.
+      if (sinceRest > BYTES_AT_ONCE) sinceRest = await new Promise((resolve) => setImmediate(resolve, 0));
+    }
+  }
+  return parsed;
 }
 
-function isFile(change: PathChange): boolean {
+function isFile(change: Pick<PathChange, 'newMode'>): boolean {
   return change.newMode === '100644' || change.newMode === '100755';
 }
 

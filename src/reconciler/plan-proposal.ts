@@ -6,7 +6,7 @@ import { parseInstant, type InstantMs } from '../core/model/instant.ts';
 import { limits } from '../core/model/limits.ts';
 import { compareText, isPairName, splitPair } from '../core/model/names.ts';
 import { inForceOf, rootOf, stateKey, type LogState } from '../core/evidence/log-state.ts';
-import { checkCommits, checkTrailers } from '../core/proposal/check-commits.ts';
+import { checkCommits, checkTrailers, type RangeCommit } from '../core/proposal/check-commits.ts';
 import { checkDeclarations, checkSignatures } from '../core/proposal/check-documents.ts';
 import { diagnoseChange } from '../core/proposal/diagnose.ts';
 import { finding, sortedFindings, type Finding } from '../core/proposal/finding.ts';
@@ -78,6 +78,7 @@ async function planLaid(world: ProposalWorld, proposed: Proposed, laid: Laid): P
   const { reader, state, tip, targetRef } = world;
   // Before anything is parsed or verified that somebody may have made a million of.
   await reader.log(tip, proposed.commit, limits.candidateCommits);
+  const commits = await world.touching.all(tip, proposed.commit, limits.candidatePaths);
   const changedPaths = [...laid.candidate.files.keys()];
   const artifact = (digest: Digest): Uint8Array | undefined => world.artifact?.(digest) ?? world.artifacts.get(digest);
   const batch = new LogBatch(state, null, { artifact, openPgp: world.openPgp }, { commit: tip, asOf: proposed.asOf, engineVersion: 'plan' });
@@ -94,7 +95,7 @@ async function planLaid(world: ProposalWorld, proposed: Proposed, laid: Laid): P
   const isChange = changes.length > 0 || promotions.some(({ effect }) => effect !== 'nothing');
   const due = promotions.flatMap(({ decision }) => decision?.nextChangeAt ?? []);
   return {
-    ...emptyPlan(world, proposed, isChange ? 'changes' : 'nothing', [...(await findingsOf(world, proposed, played, laid)), ...affected.findings]), target: { ref: targetRef, commit: tip }, asOf: batch.asOf,
+    ...emptyPlan(world, proposed, isChange ? 'changes' : 'nothing', [...(await findingsOf(world, commits, played, laid)), ...affected.findings]), target: { ref: targetRef, commit: tip }, asOf: batch.asOf,
     promotions, protectedChanges: changes, releases: releasesIn(world, played, laid), nextChangeAt: due.length === 0 ? null : due.reduce((first, at) => (instantOf(at) < instantOf(first) ? at : first)),
   };
 }
@@ -154,10 +155,9 @@ function broughtApprovals({ desired, changedKeys }: Laid): readonly DocumentOf<'
   });
 }
 
-async function findingsOf(world: ProposalWorld, { commit }: Proposed, played: Rehearsal, laid: Laid): Promise<readonly Finding[]> {
+async function findingsOf(world: ProposalWorld, commits: readonly RangeCommit[], played: Rehearsal, laid: Laid): Promise<readonly Finding[]> {
   const { state, openPgp, reader } = world;
   const ring = keyRingIn(state, openPgp);
-  const commits = await world.touching.all(world.tip, commit);
   const declared = diagnoseChange(world.desired, laid.desired, laid.changedKeys);
   const unanswered = unansweredIn(checkRehearsal(played, laid), state, laid.desired);
   const own = new Set(commits.map((one) => one.commit));

@@ -20,6 +20,8 @@ export class TouchingCommits {
   readonly #reader: GitReader;
   readonly #parser: DocumentParser;
   readonly #touches = new Map<CommitId, Touch>();
+  /** Of all that are remembered. */
+  #paths = 0;
 
   constructor(reader: GitReader, parser: DocumentParser) {
     this.#reader = reader;
@@ -93,13 +95,20 @@ export class TouchingCommits {
     }
   }
 
-  /** Every commit after `from` with the documents and paths that it changed itself, oldest first. */
-  async all(from: CommitId | null, to: CommitId): Promise<readonly (Touch & Pick<TouchingCommit, 'commit' | 'raw'>)[]> {
-    const found = await this.#walk(from, to, () => ['promotion']);
-    return Promise.all(found.map(async ({ commit, raw }) => {
-      const touch = this.#touches.get(commit);
-      return { commit, raw, keys: touch?.keys ?? new Set<DocumentKey>(), brought: touch?.brought ?? new Set<DocumentKey>(), paths: touch?.paths ?? new Set<string>() };
-    }));
+  /**
+   * Every commit after `from` with the documents and paths that it changed itself, oldest first.
+   * @throws GitError `LimitExceeded` where their paths are more than `maxPaths` together
+   */
+  async all(from: CommitId | null, to: CommitId, maxPaths = Number.POSITIVE_INFINITY): Promise<readonly (Touch & Pick<TouchingCommit, 'commit' | 'raw'>)[]> {
+    const touches: Touch[] = [];
+    let paths = 0;
+    const found = await this.#walk(from, to, (touch) => {
+      paths += touch.paths.size;
+      if (paths > maxPaths) throw new GitError('LimitExceeded', `its commits change more than ${maxPaths} files, each counted for each of them`);
+      touches.push(touch);
+      return ['promotion'];
+    });
+    return found.map(({ commit, raw }, i) => ({ commit, raw, ...(touches[i] as Touch) }));
   }
 
   async #walk(from: CommitId | null, to: CommitId, parts: (touch: Touch) => TouchingCommit['touched']): Promise<readonly TouchingCommit[]> {
@@ -122,9 +131,13 @@ export class TouchingCommits {
     const known = this.#touches.get(entry.commit);
     if (known !== undefined) return known;
     const touch = await this.#touchIn(await this.#ownChanges(entry));
-    const oldest = this.#touches.size >= limits.requesterCommits ? this.#touches.keys().next().value : undefined;
-    if (oldest !== undefined) this.#touches.delete(oldest);
     this.#touches.set(entry.commit, touch);
+    this.#paths += touch.paths.size;
+    for (const [oldest, { paths }] of this.#touches) {
+      if (this.#touches.size <= limits.requesterCommits && this.#paths <= limits.touchedPaths) break;
+      this.#touches.delete(oldest);
+      this.#paths -= paths.size;
+    }
     return touch;
   }
 

@@ -143,6 +143,12 @@ export const limits = {
   /** Of one candidate that is planned: documents' files that it changes, commits of its own, environments with an application that it touches. */
   candidateDocuments: 2_000,
   candidateCommits: 2_000,
+  /** Paths that these commits change, each counted for each of them; paths of commits that are remembered. */
+  candidatePaths: 500_000,
+  touchedPaths: 2_000_000,
+  /** Of one plan on a server: bytes of documents that are parsed for it, and waiting for registries. */
+  planDocumentBytes: 16 * 1024 * 1024,
+  planRegistryMs: 10_000,
   plannedSubjects: 500,
   /** Of a difference that is shown: bytes of one side, edited lines, lines shown, and files of one promotion. */
   diffFileBytes: 64 * 1024,

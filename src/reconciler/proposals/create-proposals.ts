@@ -13,6 +13,7 @@ import type { Reconciler } from '../reconciler.ts';
 import { RegistryBackOff } from '../registry-back-off.ts';
 import { TouchingCommits } from '../touching-commits.ts';
 import { MergedFates } from './merged-fate.ts';
+import { PlanAllowance } from './plan-allowance.ts';
 import { PlansBranch } from './plans-branch.ts';
 import type { PromotionTrail } from './promotion-trail.ts';
 import { Proposals, type ProposalSettings } from './proposals.ts';
@@ -46,11 +47,17 @@ export function createProposals(world: ProposalsWorld): Proposals {
   const { reconciler, trail, declarations, evidence, parser, openPgp, signers, author, forge, folds, settings, plansRef, now } = world;
   const { reader, remote, writer } = declarations;
   const render: Render = { markdown: (plan, maxChars) => renderMarkdown(plan, { maxChars, folds }), json: (plan) => JSON.stringify(plan, null, 2) };
-  const [artifacts, touching, registries] = [new ArtifactCache(evidence.reader), new TouchingCommits(reader, parser), new RegistryBackOff(world.registry, now)];
+  const allowance = new PlanAllowance();
+  const [planParser, registry] = [allowance.parser(parser), allowance.registry(new RegistryBackOff(world.registry, now).resolverOf)];
+  const [artifacts, touching] = [new ArtifactCache(evidence.reader), new TouchingCommits(reader, planParser)];
   return new Proposals({
     snapshot: () => reconciler.snapshot, conditions: reconciler.conditions, reader, remote, forge, render, settings, now,
     forget: async (ref, commit) => void (await writer.openBranch(ref).moveTo(commit, null)),
-    plan: (snapshot, commit, asOf) => planProposal({ ...snapshot, reader, parser, openPgp, artifacts, touching, registry: registries.resolverOf }, { commit, asOf: asOf.toISOString() }),
+    plan: async (snapshot, commit, asOf) => {
+      allowance.begin();
+      const plan = await planProposal({ ...snapshot, reader, parser: planParser, openPgp, artifacts, touching, registry }, { commit, asOf: asOf.toISOString() });
+      return { plan, isOwed: allowance.isOwed };
+    },
     fates: new MergedFates({ reader, parser, openPgp, trail, artifacts: new ArtifactCache(evidence.reader) }),
     plansBranch: new PlansBranch({ reader: evidence.reader, remote: evidence.remote, branch: evidence.writer.openBranch(plansRef), signers, author, now }),
     rest: () => new Promise((resolve) => setImmediate(resolve)),

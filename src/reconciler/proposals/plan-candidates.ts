@@ -6,7 +6,8 @@ import { GitError } from '../../ports/git-reader.ts';
 import type { Snapshot } from '../snapshot.ts';
 import type { PlanShelf } from './plan-shelf.ts';
 
-export type MakePlan = (snapshot: Snapshot, candidate: CommitId, asOf: Date) => Promise<ProposalPlan>;
+/** `isOwed`: something did not answer, so that it is made again soon. */
+export type MakePlan = (snapshot: Snapshot, candidate: CommitId, asOf: Date) => Promise<{ readonly plan: ProposalPlan; readonly isOwed: boolean }>;
 
 type Parts = { readonly plan: MakePlan; readonly now: () => Date; /** Lets everything else that waits have its turn. */ readonly rest: () => Promise<void> };
 
@@ -33,7 +34,8 @@ export async function planCandidates(parts: Parts, shelf: PlanShelf, snapshot: S
 
 async function planOne({ plan }: Parts, snapshot: Snapshot, commit: CommitId, asOf: Date): Promise<{ readonly plan: ProposalPlan; readonly retryAt: number | null }> {
   try {
-    return { plan: await plan(snapshot, commit, asOf), retryAt: null };
+    const made = await plan(snapshot, commit, asOf);
+    return { plan: made.plan, retryAt: made.isOwed ? asOf.getTime() + limits.proposalRetryMs : null };
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     const failed = errorPlan(snapshot, commit, asOf, { code: cause instanceof GitError ? cause.code : 'PlanFailed', message: `it could not be planned: ${message}`, remedy: null });
