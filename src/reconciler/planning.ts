@@ -15,6 +15,7 @@ import type { TouchingCommit } from '../core/trust/requesters.ts';
 import { GitError, type GitReader } from '../ports/git-reader.ts';
 import type { ArtifactCache } from './artifact-cache.ts';
 import type { Candidate, LaidFiles } from './candidate.ts';
+import { isHere } from './rewrites.ts';
 import type { Interest, TouchingCommits } from './touching-commits.ts';
 
 /** What planning one subject needs, on a server and in a clone alike. */
@@ -101,8 +102,9 @@ export async function gatherMaterial(world: PlanningWorld, s: Subject, promotion
   const left = brings === null || found === null ? [] : await leftCommits(world, from, interest, brings);
   if (left === null) problems.push({ code: 'PlanInvalid', detail: `release ${s.application}/${release ?? ''} was locked in a history that is gone: nobody can tell who wrote what it ships; give it a new version` });
   const { derived = null } = options;
-  const authors = derived === null || brings === null || release === null ? [] : await releaseAuthors(world, s.application, release);
-  const commits = found === null || left === null ? null : [...joined(joined(found, left), authors.filter(isKnown)), ...authors.filter((author) => !isKnown(author))];
+  const authors = derived === null || brings === null || release === null ? [] : await derivedAuthors(world, s, brings);
+  if (authors === null) problems.push({ code: 'PlanInvalid', detail: `nobody can tell who wrote what release ${s.application}/${release ?? ''} ships: its history is gone or too long; promote it by a document` });
+  const commits = found === null || left === null || authors === null ? null : [...joined(joined(found, left), authors.filter(isKnown)), ...authors.filter((author) => !isKnown(author))];
   const material: DecisionMaterial = { ...s, promotion, derived, ended: options.ended ?? null, plan: plan?.ok === true && commits !== null ? plan.plan : null, problems, commits: commits ?? [] };
   return { material, lock: operation === 'remove' ? null : lock, configuration, plan, files: shipped.files };
 }
@@ -153,6 +155,36 @@ async function releaseAuthors({ state, tip, candidate, touching }: PlanningWorld
     if (found !== null) return found;
   }
   return [{ commit: to, raw: new Uint8Array(), touched: ['release'] }];
+}
+
+/** @returns null where a history cannot be looked at */
+async function derivedAuthors(world: PlanningWorld, s: Subject, lock: Lock): Promise<readonly TouchingCommit[] | null> {
+  const [shipped, authors] = [await shippedAuthors(world, s, lock), await releaseAuthors(world, s.application, lock.release)];
+  return shipped === null ? null : [...joined(authors, shipped.filter(isKnown)), ...shipped.filter((author) => !isKnown(author))];
+}
+
+/**
+ * T19 of what the release ships, for the same reason: who wrote what differs from what runs asked for it as well, though something else ran here since. Looked for after the
+ * tip at which what runs was locked; after the beginning, where that is no way to this lock.
+ * @returns null where that history cannot be looked at
+ */
+async function shippedAuthors({ state, tip, touching, reader }: PlanningWorld, s: Subject, lock: Lock): Promise<readonly TouchingCommit[] | null> {
+  const running = state.locks.get(`${s.application}/${appStateOf(state, s.environment, s.application).release ?? ''}`);
+  const runs = new Set(running?.lock.snapshot.files.map(contentOf));
+  const releaseFiles = lock.snapshot.files.filter((file) => !runs.has(contentOf(file))).map(({ path }) => path);
+  if (releaseFiles.length === 0) return [];
+  const to = state.locks.get(`${s.application}/${lock.release}`)?.tip ?? tip;
+  const isOnTheWay = running !== undefined && (await isHere(reader, running.tip)) && (await isHere(reader, to)) && (await reader.isAncestor(running.tip, to));
+  try {
+    return await touching.findLocked(isOnTheWay ? running.tip : state.genesisTip, to, { ...s, release: null, configurationFiles: [], releaseFiles });
+  } catch (cause) {
+    if (cause instanceof GitError && cause.code === 'LimitExceeded') return null;
+    throw cause;
+  }
+}
+
+function contentOf({ path, digest, mode }: FileRef): string {
+  return `${digest} ${mode} ${path}`;
 }
 
 function isKnown({ raw }: TouchingCommit): boolean {

@@ -112,7 +112,7 @@ describe('an environment that follows a channel', () => {
     expect(await app('dev')).toMatchObject({ release: '1.0', generation: 3, left: [{ release: '1.1' }] });
     expect((await condition('dev'))?.message).toContain('stella promote shop/1.1 --to dev');
     await commit([release('1.2')]);
-    expect(await app('dev')).toMatchObject({ release: '1.2', generation: 4, left: [] });
+    expect(await app('dev')).toMatchObject({ release: '1.2', generation: 4, left: [{ release: '1.1' }] });
   });
 
   it('does not try again what failed there, with another configuration neither, until a newer release comes', async () => {

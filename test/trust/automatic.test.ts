@@ -20,7 +20,9 @@ beforeAll(async () => {
     documents: [
       doc('Environment', 'dev', { order: 1, automatic: { channel: 'stable' } }),
       doc('Environment', 'prod', { order: 2, from: [{ environment: 'dev' }], approvals: SRE, automatic: { from: 'dev' } }),
+      doc('Application', 'shop', { components: ['api'], deployment: { type: 'directory', files: ['shop/start.sh'] } }),
     ],
+    files: { 'shop/start.sh': 'exec ./api\n' },
     // Whoever may change policy does so with somebody else.
     root: { quorums: { default: { people: 2, roles: [{ role: 'admin', count: 2 }] }, create: { people: 2, roles: [{ role: 'admin', count: 2 }] } } },
   });
@@ -62,6 +64,26 @@ attack('approval of an automatic promotion by who wrote its release', {
   rules: ['T19'], expects: 'Requester',
   attempt: async () => approveProd(people().bob, await released(people().bob)),
   twin: async () => approveProd(people().bob, await released(people().alice)),
+});
+
+/** `by` changes a script, and alice makes a release that ships it. While that waits something else is deployed in prod, after which nobody looks for requesters any more. */
+async function shipped(by: Parameters<Stage['promotionApproval']>[0]): Promise<string> {
+  const first = await released();
+  await approveProd(people().carol, first);
+  await stage.world.commit([], { by, files: { 'shop/start.sh': `exec ./api --since ${first}\n` } });
+  const name = await released();
+  await stage.world.commit([await stage.world.promotion('prod', first, { by: people().alice }), doc('Configuration', 'prod/shop', { variables: { SINCE: first } })], { by: people().alice });
+  await stage.settle();
+  await approveProd(people().carol, first);
+  await stage.world.commit([], { by: people().alice, deletes: ['promotions/prod/shop.yaml'] });
+  await stage.settle();
+  return name;
+}
+
+attack('approval of an automatic promotion by who wrote a script that it ships, before something else was deployed', {
+  rules: ['T19'], expects: 'Requester',
+  attempt: async () => approveProd(people().bob, await shipped(people().bob)),
+  twin: async () => approveProd(people().bob, await shipped(people().alice)),
 });
 
 attack('automatic promotion of a release that nobody signed, with separation on', {

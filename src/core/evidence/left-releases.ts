@@ -6,15 +6,14 @@ import type { DeploymentOutcomePredicate } from './records.ts';
 const LEFT_RELEASES = 100;
 
 /**
- * Which releases automatic promotion leaves alone after a run: those that failed here, and those that somebody left for an older one or for nothing.
- * What is no newer than what runs is forgotten: nothing goes back by itself.
+ * Which releases automatic promotion leaves alone after a run: those that failed here, and those that somebody left for an older one or for nothing, until they succeed
+ * here after all. Something newer that runs meanwhile may be gone back from, and then they would come again.
  */
 export function leftAfter(locks: LogState['locks'], app: AppState, run: OpenRun, result: DeploymentOutcomePredicate['result']): readonly LeftRelease[] {
   if (result === 'Aborted') return app.left;
   if (result !== 'Succeeded') return run.operation === 'promote' && run.lock !== app.lock ? remember(locks, app, run) : app.left;
-  const left = run.lock === app.lock ? app.left : remember(locks, app, app);
-  const { release } = run;
-  return run.operation === 'remove' || release === null ? left : left.filter((other) => compare(locks, app, other.release, release) > 0);
+  const isBack = app.release !== null && (run.release === null || compare(locks, app, app.release, run.release) > 0);
+  return (isBack ? remember(locks, app, app) : app.left).filter((other) => other.lock !== run.lock);
 }
 
 function remember(locks: LogState['locks'], app: AppState, { release, lock }: Pick<OpenRun, 'release' | 'lock'>): readonly LeftRelease[] {

@@ -163,7 +163,7 @@ export type AppState = Deployed & {
   readonly standing: Standing | null;
   /** What ended without success, until the attempt rises (T22). */
   readonly closed: { readonly operation: Operation; readonly lock: Digest | null; readonly runs: Digest | null; readonly attempt: number } | null;
-  /** Releases newer than the one that runs, or at any age where nothing does, that failed here or were left by going back: automatic promotion leaves them alone. */
+  /** Releases that failed here or were left by going back, and did not succeed here since: automatic promotion leaves them alone. */
   readonly left: readonly LeftRelease[];
   /** When the present lock last succeeded. */
   readonly succeededAt: string | null;
