@@ -5,6 +5,7 @@ import { parseInstant } from '../core/model/instant.ts';
 import { parseCanonicalJson } from '../core/model/canonical-json.ts';
 import { preimageDigest, type Plan, type Runs } from '../core/model/preimages.ts';
 import { derivedFrom, explainDerivation } from '../core/decision/explain-automatic.ts';
+import { decide } from '../core/decision/decide.ts';
 import { goesBack } from '../core/decision/mode.ts';
 import type { Decision } from '../core/decision/types.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
@@ -22,7 +23,8 @@ import { lineageNotes } from './release-lineage.ts';
  * @param pass of the rehearsal, with its batch
  * @param before the log and the target branch without the candidate
  */
-export async function planPromotion(pass: Pass, before: { readonly state: LogState; readonly desired: DesiredState }, judged: Judged): Promise<PromotionPlan> {
+export async function planPromotion(pass: Pass, before: { readonly state: LogState; readonly desired: DesiredState }, given: Judged): Promise<PromotionPlan> {
+  const judged = { ...given, made: given.made === null ? null : { ...given.made, decision: withoutOwnEnd(given.made) } };
   const { subject: { environment, application }, made, planned } = judged;
   const app = appStateOf(before.state, environment, application);
   const now = await whatRuns(pass, app);
@@ -39,6 +41,12 @@ export async function planPromotion(pass: Pass, before: { readonly state: LogSta
     ...difference, files: await withDiffs(pass, difference, judged), strategy: plan === null ? null : strategyText(plan), notes: await notesOn(pass, judged, app, { effect, difference }),
     promotionDigest: made?.decision.promotionDigest ?? null, decision: made?.decision ?? null, lines: await linesOf(pass, before.state, judged), couldPassAt: couldPassAt(made?.decision ?? null),
   };
+}
+
+/** An allow begins with the merge, whenever that is: of a planned one time changes only what would end it sooner, such as a window or a freeze. */
+function withoutOwnEnd({ input, decision }: NonNullable<Judged['made']>): Decision {
+  if (decision.outcome !== 'allow') return decision;
+  return { ...decision, nextChangeAt: decide({ ...input, allowSeconds: Number.MAX_SAFE_INTEGER }).nextChangeAt };
 }
 
 /** How the place stands by the log as it is, and the decision as it would be: the lines of `stella explain`. */

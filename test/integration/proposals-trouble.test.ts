@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
 import { limits } from '../../src/core/model/limits.ts';
 import { ForgeError } from '../../src/ports/forge.ts';
+import { doc } from '../fakes/world.ts';
 import { Desk, PLANS_REF } from './proposals-fixture.ts';
 
 let desk: Desk;
@@ -177,6 +178,27 @@ describe('plain branches without a forge', () => {
     await desk.asks('promote/prod-shop', '1.1');
     await desk.pass();
     expect(await desk.world.repository.git(['rev-list', '--parents', '-1', PLANS_REF])).toContain(` ${first}`);
+  });
+
+  it('that would be allowed are not told again each time that an allow would have ended', async () => {
+    desk = await Desk.open({ forge: false });
+    await desk.asks('promote/dev-shop', '1.1', 'dev');
+    await desk.pass();
+    const [first, planned] = [await desk.world.repository.tip('stella/plans'), desk.proposals.counts.planned];
+    const text = await desk.world.repository.git(['cat-file', 'blob', `${PLANS_REF}:promote/dev-shop.md`]);
+    expect(text).toContain('allowed');
+    expect(text).not.toContain('nothing changes before');
+    for (let hour = 0; hour < 3; hour += 1) {
+      desk.later(3_700);
+      await desk.pass();
+    }
+    expect([await desk.world.repository.tip('stella/plans'), desk.proposals.counts.planned]).toEqual([first, planned]);
+    // Planned again for another reason, it still says the same.
+    await desk.world.commit([doc('Promotion', 'prod/shop', { release: '1.0' })], { by: desk.world.people.alice });
+    await desk.reconcile();
+    await desk.pass();
+    expect(desk.proposals.counts.planned).toBeGreaterThan(planned);
+    expect(await desk.world.repository.tip('stella/plans')).toBe(first);
   });
 
   it('are removed there when they go', async () => {

@@ -44,8 +44,12 @@ export function withOthers(plan: ProposalPlan, others: ReadonlyMap<string, reado
   return notes.length === 0 ? plan : { ...plan, findings: sortedFindings([...plan.findings, ...notes]) };
 }
 
-/** Tells apart plans that say different things. That the same was said at another time, of another tip or a longer log, is no difference. */
+/**
+ * Tells apart plans that say different things. That the same was said at another time, of another tip or a longer log, is no difference, nor is
+ * when an allow would end that begins with the merge: otherwise a plan would be told again and again for nothing.
+ */
 export function planContent(plan: ProposalPlan): Digest {
-  const { target, logSize: _size, asOf, ...said } = plan;
-  return digestOfBytes(JSON.stringify([target.ref, said]).replaceAll(`as of ${asOf}`, ''));
+  const { target, logSize: _size, asOf: _asOf, promotions, ...said } = plan;
+  const lasting = promotions.map(({ lines, decision, ...one }) => ({ ...one, decision: decision === null ? null : { ...decision, notAfter: null, rollbackUntil: null }, lines: lines.filter(({ about }) => about !== 'decision') }));
+  return digestOfBytes(JSON.stringify([target.ref, said, lasting]));
 }
