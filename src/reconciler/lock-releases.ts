@@ -189,7 +189,7 @@ function behalfOf(state: LogState, release: DocumentOf<'Release'>, at: string): 
   const token = tokenOf(release);
   if (token === null) return null;
   const verdict = verifyIdentityToken(state, { token, audience: audienceOf(releaseSpecDigest(release)), observedAt: parseInstant(at) });
-  return verdict.ok && personOf(state, verdict) !== null ? { issuer: verdict.issuer, subject: verdict.subject, token: digestOfBytes(tokenBytes(release)) } : null;
+  return verdict.ok && personOf(state, verdict) !== null ? { integration: verdict.integration, issuer: verdict.issuer, subject: verdict.subject, token: digestOfBytes(tokenBytes(release)) } : null;
 }
 
 /** A token that does not count leaves who asked unknown (T20), for ever: a release is locked once. */

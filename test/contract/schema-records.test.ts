@@ -34,7 +34,7 @@ const changes: readonly ProtectedChangePredicate[] = [
   },
 ];
 const locks: readonly ReleaseLockPredicate[] = [
-  { application: 'shop', release: '1.4.0', releaseSpec: d, spec: { components: { api: { tag: '1.4.0' }, web: { digest: d } }, source: { commit: 'a'.repeat(40) }, channel: 'stable' }, lock: vector<Lock>('lock'), lockDigest: d, basis: 'resolved', tags: [{ component: 'api', tag: '1.4.0', digest: d }, { component: 'web', tag: null, digest: d }], approval: null, onBehalfOf: { issuer: 'https://ci.example', subject: '7', token: d } },
+  { application: 'shop', release: '1.4.0', releaseSpec: d, spec: { components: { api: { tag: '1.4.0' }, web: { digest: d } }, source: { commit: 'a'.repeat(40) }, channel: 'stable' }, lock: vector<Lock>('lock'), lockDigest: d, basis: 'resolved', tags: [{ component: 'api', tag: '1.4.0', digest: d }, { component: 'web', tag: null, digest: d }], approval: null, onBehalfOf: { integration: 'forge', issuer: 'https://ci.example', subject: '7', token: d } },
 ];
 const DERIVED = { from: 'channel', name: 'stable', unavailable: ['1.5.0'] } as const;
 const decisions: readonly PromotionDecisionPredicate[] = [

@@ -105,6 +105,10 @@ describe('what an environment asks for by itself', () => {
     const file = join(world.folder, 'token.jwt');
     await writeFile(file, `${forge.token('22', 'stella:something-else', world.now)}\n`);
     expect(await pipeline.stella([...create, '--token-file', file])).toMatchObject({ code: 1, stderr: expect.stringContaining('OtherAudience') as string });
+    // Also where nothing else can be judged: whoever reads the repository could use it where it counts.
+    await pipeline.git('config', '--unset', 'stella.genesis');
+    expect(await pipeline.stella([...create, '--token-file', file])).toMatchObject({ code: 1, stderr: expect.stringContaining('OtherAudience') as string });
+    await pipeline.git('config', 'stella.genesis', world.pin);
     await writeFile(file, `${forge.token('22', audience, world.now)}\n`);
     expect(await pipeline.stella([...create, '--token-file', file, '--here'])).toMatchObject({ code: 0 });
     await pipeline.git('push', '-q', 'origin', 'HEAD:main');

@@ -27,6 +27,7 @@ let stage: Stage;
 let folder: string;
 let ci: SshKey;
 let stranger: SshKey;
+let idle: SshKey;
 let version = 1;
 const forge = new IdentityIssuer('https://ci.example');
 const other = new IdentityIssuer('https://elsewhere.example', 'RS256');
@@ -34,12 +35,15 @@ const SRE = { people: 1, roles: [{ role: 'sre', count: 1 }] };
 
 beforeAll(async () => {
   folder = await createTemporaryFolder();
-  [ci, stranger] = await Promise.all([createSshKey(folder, 'ci'), createSshKey(folder, 'stranger')]);
+  [ci, stranger, idle] = await Promise.all([createSshKey(folder, 'ci'), createSshKey(folder, 'stranger'), createSshKey(folder, 'idle')]);
   stage = await Stage.open({
     documents: [
       doc('Principal', 'ci', { type: 'service', keys: [{ key: ci.publicKey, status: 'active' }] }),
       doc('Principal', 'robot', { type: 'service', keys: [{ key: stranger.publicKey, status: 'active' }] }),
+      doc('Principal', 'idle', { type: 'service', keys: [{ key: idle.publicKey, status: 'active' }] }),
       doc('Integration', 'forge', forge.spec()),
+      // The same forge, for a pipeline of another repository and its service.
+      doc('Integration', 'other-repository', forge.spec({ require: { repository: 'acme/tools' }, services: ['robot'] })),
       doc('Environment', 'dev', { order: 1, approvals: SRE, automatic: { channel: 'stable' } }),
     ],
     root: { proposerCounts: true },
@@ -129,7 +133,19 @@ attack('token with a claim twice', {
 });
 attack('token for somebody who is nobody in force', { rules: ['T14'], expects: 'PersonUnknown', attempt: refused({ subject: '33' }), twin: genuine });
 attack('token under a commit that nobody signed', { rules: ['T19', 'T20'], expects: 'RequesterUnknown', attempt: refused({ by: null }), twin: genuine });
-attack('token under a commit of a service that may not act for anybody', { rules: ['T11', 'T20'], expects: 'RequesterUnknown', attempt: async () => approvedBy(people().carol, await written({ by: stranger })), twin: genuine });
+attack('token under a commit of a service that may not act for anybody', { rules: ['T11', 'T20'], expects: 'RequesterUnknown', attempt: async () => approvedBy(people().carol, await written({ by: idle })), twin: genuine });
+
+attack('token of one repository under a commit of the service of another, at the same forge', {
+  rules: ['T19', 'T20'], expects: 'RequesterUnknown',
+  attempt: async () => approvedBy(people().carol, await written({ by: stranger })),
+  twin: async () => approvedBy(people().carol, await written({ by: stranger, edits: { claims: { repository: 'acme/tools' } } })),
+});
+
+attack('lock that says that its token counted by another document', {
+  rules: ['T19', 'T30'], expects: 'TokenUnproven',
+  attempt: () => relocked((named) => ({ ...named, integration: 'other-repository' })),
+  twin: () => relocked((named) => named),
+});
 
 attack('lock that names somebody whom no token names', {
   rules: ['T19', 'T30'], expects: 'TokenUnproven',
@@ -137,7 +153,7 @@ attack('lock that names somebody whom no token names', {
   twin: () => relocked((named) => named),
 });
 
-type Named = { readonly issuer: string; readonly subject: string; readonly token: never };
+type Named = { readonly integration: string; readonly issuer: string; readonly subject: string; readonly token: never };
 type Step = RecordStep & { readonly artifact: (digest: Digest) => Uint8Array | undefined };
 
 async function readLog(): Promise<readonly Step[]> {
@@ -203,8 +219,8 @@ describe('a service that acts for somebody', () => {
     const state = await stage.world.state();
     const token = forge.token('11', 'stella:x', stage.world.now);
     const p = { token, audience: 'stella:x', observedAt: stage.world.now.getTime() };
-    expect(verifyIdentityToken(state, p)).toEqual({ ok: true, issuer: forge.issuer, subject: '11' });
-    expect(verifyIdentityToken({ ...state, inForce: state.inForce.delete('Integration/forge') }, p)).toMatchObject({ code: 'IssuerUnknown' });
+    expect(verifyIdentityToken(state, p)).toEqual({ ok: true, integration: 'forge', issuer: forge.issuer, subject: '11' });
+    expect(verifyIdentityToken({ ...state, inForce: state.inForce.delete('Integration/forge').delete('Integration/other-repository') }, p)).toMatchObject({ code: 'IssuerUnknown' });
   });
 
   it('may come from an issuer with an RSA key of 2048 bits, and from no smaller one', async () => {

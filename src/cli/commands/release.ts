@@ -6,7 +6,7 @@ import { plain } from '../../core/model/plain-text.ts';
 import { releaseSpecDigest } from '../../core/model/preimages.ts';
 import { findDocument, type DesiredState } from '../../core/desired/desired-state.ts';
 import { formatDiagnostic } from '../../core/desired/diagnostic.ts';
-import { audienceOf, personOf, verifyIdentityToken } from '../../core/trust/identity-token.ts';
+import { audienceOf, isOnlyFor, personOf, verifyIdentityToken } from '../../core/trust/identity-token.ts';
 import { keyRingIn } from '../../core/trust/key-ring.ts';
 import type { DocumentParser } from '../../ports/document-parser.ts';
 import { commitHere } from '../branch-commit.ts';
@@ -137,6 +137,8 @@ async function tokenLines({ context, clone, evidence }: Desk, digest: Digest): P
   const token = (await clone.readText(file))?.trim();
   if (token === undefined) throw new CliError('FileMissing', `There is no file ${file}.`);
   const verdict = evidence === null ? null : verifyIdentityToken(evidence.state, { token, audience: audienceOf(digest), observedAt: context.now().getTime() });
+  // T18: what is committed is read by others. A token that serves somewhere else as well would be theirs to use.
+  if (!isOnlyFor(token, audienceOf(digest))) throw new CliError('TokenRefused', `The token does not count: OtherAudience: it is not for ${audienceOf(digest)} alone, so it is not written down.`, 'Ask for one with the audience that --audience prints.', { exitCode: 1 });
   if (verdict === null) context.terminal.note('note: there is no log here, so nobody looked whether the token counts');
   if (verdict?.ok === false) throw new CliError('TokenRefused', `The token does not count: ${verdict.code}: ${verdict.message}.`, 'Ask for one with the audience that --audience prints, from an issuer in force.', { exitCode: 1 });
   if (verdict?.ok === true && evidence !== null && personOf(evidence.state, verdict) === null) throw new CliError('TokenRefused', `Nobody in force is ${verdict.subject} at ${verdict.issuer}.`, 'Write it into `identities` of a Principal, which takes a quorum.', { exitCode: 1 });

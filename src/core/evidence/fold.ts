@@ -157,7 +157,7 @@ function applyLock(state: LogState, header: RecordHeader, p: ReleaseLockPredicat
 function namesWhom(state: LogState, header: RecordHeader, { releaseSpec }: ReleaseLockPredicate, named: NonNullable<ReleaseLockPredicate['onBehalfOf']>, artifact: ArtifactLookup): boolean {
   const bytes = artifact(named.token);
   const verdict = bytes === undefined ? null : verifyIdentityToken(state, { token: new TextDecoder().decode(bytes), audience: audienceOf(releaseSpec), observedAt: parseInstant(header.asOf) });
-  return verdict?.ok === true && verdict.issuer === named.issuer && verdict.subject === named.subject;
+  return verdict?.ok === true && verdict.integration === named.integration && verdict.issuer === named.issuer && verdict.subject === named.subject;
 }
 
 function applyDecision(state: LogState, record: EvidenceRecord, p: PromotionDecisionPredicate, artifact: ArtifactLookup): FoldResult {

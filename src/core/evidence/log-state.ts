@@ -67,8 +67,8 @@ export type InForce = {
 export type ObservedApproval = Extract<Observation, { type: 'approval' }> & { readonly observedAt: string; readonly seq: number };
 export type LockEntry = { readonly lock: Lock; readonly digest: Digest; readonly releaseSpec: Digest; readonly seq: number; /** Tip at which it was locked: who wrote what it ships is in its history. */ readonly tip: CommitId; /** Tip before that one; null: none is known. */ readonly before: CommitId | null; readonly lockedAt: string; readonly channel: string | null; /** For whom a service wrote the Release, by a token that counted then. */ readonly onBehalfOf: LogOnBehalfOf };
 
-/** Issuer and subject as the issuer names them, and the token. */
-export type LogOnBehalfOf = { readonly issuer: string; readonly subject: string; readonly token: Digest } | null;
+/** The Integration by which it counted, issuer and subject as the issuer names them, and the token. */
+export type LogOnBehalfOf = { readonly integration: string; readonly issuer: string; readonly subject: string; readonly token: Digest } | null;
 
 /** What is deployed: the state that a promotion replaces. */
 export type Deployed = {

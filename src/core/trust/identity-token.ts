@@ -6,8 +6,8 @@ import { limits } from '../model/limits.ts';
 import { allInForce, inForceOf, type LogState } from '../evidence/log-state.ts';
 
 export type TokenCode = 'TokenMalformed' | 'IssuerUnknown' | 'KeyUnknown' | 'AlgorithmRefused' | 'SignatureInvalid' | 'OtherAudience' | 'TokenExpired' | 'TokenNotYetValid' | 'ClaimMissing';
-/** Who an issuer in force says that it is. */
-export type Identity = { readonly issuer: string; readonly subject: string };
+/** Who an issuer in force says that it is. `integration`: the document by which that counted. */
+export type Identity = { readonly integration: string; readonly issuer: string; readonly subject: string };
 export type TokenVerdict = ({ readonly ok: true } & Identity) | { readonly ok: false; readonly code: TokenCode; readonly message: string };
 
 type Claims = { readonly [claim: string]: unknown };
@@ -29,8 +29,8 @@ export function audienceOf(releaseSpec: Digest): string {
 export function verifyIdentityToken(state: Pick<LogState, 'inForce'>, p: { readonly token: string; readonly audience: string; readonly observedAt: InstantMs | null }): TokenVerdict {
   const token = p.token.length > limits.identityTokenChars ? null : parseToken(p.token);
   if (token === null) return refuse('TokenMalformed', 'it is not one JSON Web Token of three parts, or is too long');
-  const issuers = issuersInForce(state).filter(({ issuer }) => issuer === token.claims['iss']);
-  // Two documents may describe one issuer, for instance for two repositories: one that fits is enough.
+  const issuers = issuersInForce(state).filter(({ spec }) => spec.issuer === token.claims['iss']);
+  // Two documents may describe one issuer, for instance for two repositories: the first that fits, by name, is the one.
   let verdict: TokenVerdict = refuse('IssuerUnknown', 'no Integration in force is an identity issuer of that name');
   for (const issuer of issuers) {
     verdict = verifyWith(issuer, token, p);
@@ -39,13 +39,13 @@ export function verifyIdentityToken(state: Pick<LogState, 'inForce'>, p: { reado
   return verdict;
 }
 
-/** The services in force that may act for whom this issuer names, sorted and unique. */
-export function servicesOf(state: Pick<LogState, 'inForce'>, issuer: string): readonly string[] {
-  return [...new Set(issuersInForce(state).filter((spec) => spec.issuer === issuer).flatMap(({ services }) => services))].sort();
+/** The services that may act for this identity: those of the document by which it counts, and of no other that describes the same issuer. */
+function servicesOf(state: Pick<LogState, 'inForce'>, { integration, issuer }: Identity): readonly string[] {
+  return issuersInForce(state).find(({ name, spec }) => name === integration && spec.issuer === issuer)?.spec.services ?? [];
 }
 
 /** The person in force with this outside identity; null where there is none, or more than one (T10). */
-export function personOf(state: Pick<LogState, 'inForce'>, { issuer, subject }: Identity): DocumentOf<'Principal'> | null {
+export function personOf(state: Pick<LogState, 'inForce'>, { issuer, subject }: Omit<Identity, 'integration'>): DocumentOf<'Principal'> | null {
   const found = allInForce(state, 'Principal').filter(({ spec }) => spec.identities?.some((identity) => identity.issuer === issuer && identity.subject === subject) === true);
   const [person] = found;
   return found.length === 1 && person?.spec.type === 'person' ? person : null;
@@ -57,15 +57,18 @@ export type ActingFor = { readonly person: string; /** A suspended person asked 
 /** What a verified identity means under the documents in force now: people and issuers that are no more mean nobody (T14). */
 export function actingFor(state: Pick<LogState, 'inForce'>, identity: Identity | null): ActingFor | null {
   const person = identity === null ? null : personOf(state, identity);
-  const services = identity === null ? [] : servicesOf(state, identity.issuer).filter((name) => inForceOf(state as LogState, 'Principal', name)?.spec.type === 'service');
+  const services = identity === null ? [] : servicesOf(state, identity).filter((name) => inForceOf(state as LogState, 'Principal', name)?.spec.type === 'service');
   return person === null || services.length === 0 ? null : { person: person.metadata.name, isGood: person.spec.suspended === undefined, services };
 }
 
-function issuersInForce(state: Pick<LogState, 'inForce'>): readonly IdentityIssuerSpec[] {
-  return allInForce(state, 'Integration').flatMap(({ spec }) => (spec.type === 'identity-issuer' ? [spec] : []));
+type Issuer = { readonly name: string; readonly spec: IdentityIssuerSpec };
+
+/** Sorted by the names of their documents. */
+function issuersInForce(state: Pick<LogState, 'inForce'>): readonly Issuer[] {
+  return allInForce(state, 'Integration').flatMap(({ metadata: { name }, spec }) => (spec.type === 'identity-issuer' ? [{ name, spec }] : []));
 }
 
-function verifyWith(issuer: IdentityIssuerSpec, token: Token, p: { readonly audience: string; readonly observedAt: InstantMs | null }): TokenVerdict {
+function verifyWith({ name, spec: issuer }: Issuer, token: Token, p: { readonly audience: string; readonly observedAt: InstantMs | null }): TokenVerdict {
   const named = issuer.keys.find(({ id }) => id === token.header['kid']);
   const key = named === undefined ? null : readIssuerKey(named.publicKey);
   if (key === null) return refuse('KeyUnknown', 'the issuer has no such key in force');
@@ -73,16 +76,26 @@ function verifyWith(issuer: IdentityIssuerSpec, token: Token, p: { readonly audi
   if (token.header['alg'] !== key.algorithm || token.header['crit'] !== undefined || token.header['b64'] !== undefined) return refuse('AlgorithmRefused', `its key signs with ${key.algorithm} and without extensions`);
   const how = key.algorithm === 'ES256' ? { key: key.key, dsaEncoding: 'ieee-p1363' as const } : key.key;
   if (!verify('sha256', token.signed, how, token.signature)) return refuse('SignatureInvalid', 'its signature does not verify');
-  const { aud, exp, iat, nbf } = token.claims;
-  // One audience only: a token that serves elsewhere as well is shown elsewhere as well.
-  if (aud !== p.audience && !(Array.isArray(aud) && aud.length === 1 && aud[0] === p.audience)) return refuse('OtherAudience', `it is for another audience than ${p.audience}`);
+  const { exp, iat, nbf } = token.claims;
+  if (!isFor(token, p.audience)) return refuse('OtherAudience', `it is for another audience than ${p.audience}`);
   const time = timeFault({ exp, iat, nbf }, p.observedAt);
   if (time !== null) return time;
   const missing = Object.entries(issuer.require).find(([claim, value]) => !Object.hasOwn(token.claims, claim) || token.claims[claim] !== value);
   if (missing !== undefined) return refuse('ClaimMissing', `its claim ${missing[0]} is not ${missing[1]}`);
   const subject = Object.hasOwn(token.claims, issuer.claim) ? token.claims[issuer.claim] : undefined;
   if (typeof subject !== 'string' || subject === '') return refuse('ClaimMissing', `its claim ${issuer.claim}, which names the person, is no text`);
-  return { ok: true, issuer: issuer.issuer, subject };
+  return { ok: true, integration: name, issuer: issuer.issuer, subject };
+}
+
+/** Whether a token says that it is for this audience alone, whoever signed it: one that serves elsewhere must not be shown to anybody. */
+export function isOnlyFor(token: string, audience: string): boolean {
+  const parsed = token.length > limits.identityTokenChars ? null : parseToken(token);
+  return parsed !== null && isFor(parsed, audience);
+}
+
+/** One audience only: a token that serves elsewhere as well is shown elsewhere as well. */
+function isFor({ claims: { aud } }: Token, audience: string): boolean {
+  return aud === audience || (Array.isArray(aud) && aud.length === 1 && aud[0] === audience);
 }
 
 function timeFault({ exp, iat, nbf }: { readonly exp: unknown; readonly iat: unknown; readonly nbf: unknown }, observedAt: InstantMs | null): (TokenVerdict & { ok: false }) | null {
