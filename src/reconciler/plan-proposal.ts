@@ -78,7 +78,7 @@ async function planLaid(world: ProposalWorld, proposed: Proposed, laid: Laid): P
   const { reader, state, tip, targetRef } = world;
   // Before anything is parsed or verified that somebody may have made a million of.
   await reader.log(tip, proposed.commit, limits.candidateCommits);
-  const commits = await world.touching.all(tip, proposed.commit, limits.candidatePaths);
+  const commits = await world.touching.all(tip, proposed.commit, { maxPaths: limits.candidatePaths, parser: world.parser });
   const changedPaths = [...laid.candidate.files.keys()];
   const artifact = (digest: Digest): Uint8Array | undefined => world.artifact?.(digest) ?? world.artifacts.get(digest);
   const batch = new LogBatch(state, null, { artifact, openPgp: world.openPgp }, { commit: tip, asOf: proposed.asOf, engineVersion: 'plan' });

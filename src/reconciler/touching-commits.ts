@@ -97,9 +97,10 @@ export class TouchingCommits {
 
   /**
    * Every commit after `from` with the documents and paths that it changed itself, oldest first.
+   * @param of.parser in the place of our own, for one that refuses what is too much
    * @throws GitError `LimitExceeded` where their paths are more than `maxPaths` together
    */
-  async all(from: CommitId | null, to: CommitId, maxPaths = Number.POSITIVE_INFINITY): Promise<readonly (Touch & Pick<TouchingCommit, 'commit' | 'raw'>)[]> {
+  async all(from: CommitId | null, to: CommitId, { maxPaths = Number.POSITIVE_INFINITY, parser = this.#parser }: { readonly maxPaths?: number; readonly parser?: DocumentParser } = {}): Promise<readonly (Touch & Pick<TouchingCommit, 'commit' | 'raw'>)[]> {
     const touches: Touch[] = [];
     let paths = 0;
     const found = await this.#walk(from, to, (touch) => {
@@ -107,16 +108,16 @@ export class TouchingCommits {
       if (paths > maxPaths) throw new GitError('LimitExceeded', `its commits change more than ${maxPaths} files, each counted for each of them`);
       touches.push(touch);
       return ['promotion'];
-    });
+    }, parser);
     return found.map(({ commit, raw }, i) => ({ commit, raw, ...(touches[i] as Touch) }));
   }
 
-  async #walk(from: CommitId | null, to: CommitId, parts: (touch: Touch) => TouchingCommit['touched']): Promise<readonly TouchingCommit[]> {
+  async #walk(from: CommitId | null, to: CommitId, parts: (touch: Touch) => TouchingCommit['touched'], parser = this.#parser): Promise<readonly TouchingCommit[]> {
     if (from === to) return [];
     const entries = await this.#reader.log(from, to, limits.requesterCommits);
     const found: { commit: CommitId; touched: TouchingCommit['touched'] }[] = [];
     for (const entry of entries) {
-      const touched = parts(await this.#touchOf(entry));
+      const touched = parts(await this.#touchOf(entry, parser));
       if (touched.length > 0) found.push({ commit: entry.commit, touched });
     }
     const raw = await this.#reader.readCommits(found.map((f) => f.commit));
@@ -127,10 +128,10 @@ export class TouchingCommits {
     });
   }
 
-  async #touchOf(entry: LogEntry): Promise<Touch> {
+  async #touchOf(entry: LogEntry, parser: DocumentParser): Promise<Touch> {
     const known = this.#touches.get(entry.commit);
     if (known !== undefined) return known;
-    const touch = await this.#touchIn(await this.#ownChanges(entry));
+    const touch = await this.#touchIn(await this.#ownChanges(entry), parser);
     this.#touches.set(entry.commit, touch);
     this.#paths += touch.paths.size;
     for (const [oldest, { paths }] of this.#touches) {
@@ -142,18 +143,18 @@ export class TouchingCommits {
   }
 
   async #touchBetween(from: CommitId, to: CommitId): Promise<Touch> {
-    return this.#touchIn((await this.#reader.diff(from, to)).changes);
+    return this.#touchIn((await this.#reader.diff(from, to)).changes, this.#parser);
   }
 
-  async #touchIn(changes: readonly PathChange[]): Promise<Touch> {
+  async #touchIn(changes: readonly PathChange[], parser: DocumentParser): Promise<Touch> {
     const documents = changes.filter((c) => isDeclarationPath(c.path));
-    const [after, before] = [await this.#keysIn(documents), await this.#keysIn(documents.map(reversed))];
+    const [after, before] = [await this.#keysIn(documents, parser), await this.#keysIn(documents.map(reversed), parser)];
     return { keys: after.union(before), brought: after.difference(before), paths: new Set(changes.map((c) => c.path)) };
   }
 
-  async #keysIn(changes: readonly PathChange[]): Promise<Set<DocumentKey>> {
+  async #keysIn(changes: readonly PathChange[], parser: DocumentParser): Promise<Set<DocumentKey>> {
     const keys = new Set<DocumentKey>();
-    for (const { parsed } of await parseChanges(this.#reader, this.#parser, changes.filter((c) => c.newBlob !== null))) {
+    for (const { parsed } of await parseChanges(this.#reader, parser, changes.filter((c) => c.newBlob !== null))) {
       for (const { document } of parsed?.documents ?? []) keys.add(documentKey(document.kind, document.metadata.name));
       for (const { subject } of parsed?.problems ?? []) if (subject !== undefined) keys.add(subject);
     }

@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { RegistryDocument } from '../../src/core/model/documents.ts';
 import type { CommitId } from '../../src/core/model/commit-id.ts';
+import { limits } from '../../src/core/model/limits.ts';
+import { ForgeError } from '../../src/ports/forge.ts';
 import { PlanAllowance } from '../../src/reconciler/proposals/plan-allowance.ts';
 import { Desk } from './proposals-fixture.ts';
 
@@ -40,6 +42,100 @@ describe('a candidate', () => {
     await desk.pass();
     expect(desk.status(head as CommitId)).toMatchObject({ state: 'error', description: expect.stringContaining('500000 files') as unknown });
     expect(desk.status(light)?.state).toBe('success');
+  });
+});
+
+describe('a stranger', () => {
+  afterEach(close);
+  const failing = (method: 'listComments' | 'setStatus', matches: (first: never) => boolean): void => {
+    const real = desk.forge[method].bind(desk.forge) as (...args: unknown[]) => Promise<never>;
+    desk.forge[method] = ((...args: [never]) => (matches(args[0]) ? Promise.reject(new ForgeError('AnswerInvalid', 'too many bytes')) : real(...args))) as never;
+  };
+
+  it('with forks whose comments nobody can read keeps no status from the others', async () => {
+    desk = await Desk.open();
+    const head = await desk.asks('feature', '1.0');
+    const { number } = await desk.forge.propose('feature');
+    const forks: unknown[] = [];
+    for (let i = 0; i < 5; i += 1) {
+      await desk.asks(`fork-${i}`, '1.1');
+      forks.push((await desk.forge.propose(`fork-${i}`, { isFork: true, author: 'mallory' })).number);
+    }
+    failing('listComments', (n) => forks.includes(n));
+    await desk.pass({ fault: 'AnswerInvalid' });
+    expect(desk.status(head)?.state).toBe('success');
+    expect(desk.comment(number)).not.toBe('');
+  });
+
+  it('with forks that comment without end does not use up what the forge lets everybody ask', async () => {
+    desk = await Desk.open();
+    await desk.asks('fork', '1.1');
+    const { number } = await desk.forge.propose('fork', { isFork: true, author: 'mallory' });
+    for (let i = 0; i < 2_000; i += 1) desk.forge.say(number, 'mallory', `/stella plan`, '2026-01-01T00:00:00.000Z');
+    for (let i = 0; i < 100; i += 1) await desk.pass();
+    expect(desk.forge.countOf('listComments')).toBeLessThanOrEqual(limits.forkRequests.burst / 20);
+    desk.later(3_600);
+    const { head: { commit } } = await desk.forge.read(number);
+    desk.forge.say(number, 'maintainer', `/stella plan ${commit}`);
+    await desk.pass();
+    expect(desk.status(commit)?.state).toBe('success');
+  });
+
+  it('who calls for a look without end has forge and remote asked no oftener than their patience allows, and nothing is lost', async () => {
+    desk = await Desk.open();
+    const before = desk.forge.countOf('listOpen');
+    for (let i = 0; i < 3 * limits.proposalListings.burst; i += 1) await desk.pass();
+    expect(desk.forge.countOf('listOpen') - before).toBeLessThanOrEqual(limits.proposalListings.burst);
+    const head = await desk.asks('feature', '1.0');
+    await desk.forge.propose('feature');
+    await desk.pass();
+    expect(desk.status(head)).toBeUndefined();
+    const due = desk.proposals.nextDue() ?? 0;
+    expect(due - desk.world.now.getTime()).toBeLessThanOrEqual(limits.proposalListings.everyMs);
+    desk.later(limits.proposalListings.everyMs / 1_000);
+    await desk.pass({ look: false });
+    expect(desk.status(head)?.state).toBe('success');
+  });
+
+  it('whose commits take no status keeps none from the others', async () => {
+    desk = await Desk.open();
+    const head = await desk.asks('feature', '1.0');
+    await desk.forge.propose('feature');
+    desk.later(1);
+    const bad: unknown[] = [];
+    for (let i = 0; i < 5; i += 1) {
+      bad.push(await desk.asks(`bad-${i}`, i % 2 === 0 ? '1.0' : '1.1'));
+      await desk.forge.propose(`bad-${i}`);
+    }
+    failing('setStatus', (commit) => bad.includes(commit));
+    for (let i = 0; i < 3; i += 1) await desk.pass({ fault: 'AnswerInvalid' });
+    expect(desk.status(head)?.state).toBe('success');
+  });
+
+  it('who writes more comments than are read before ours gets no second one of ours after each start', async () => {
+    desk = await Desk.open();
+    const head = await desk.asks('feature', '1.0');
+    const { number } = await desk.forge.propose('feature');
+    for (let i = 0; i < limits.forgeComments; i += 1) desk.forge.say(number, 'mallory', 'first');
+    const { listComments } = desk.forge;
+    desk.forge.listComments = async (n) => (await listComments.call(desk.forge, n)).slice(0, limits.forgeComments);
+    for (let i = 0; i < 3; i += 1) {
+      await desk.pass();
+      await desk.start();
+      await desk.reconcile();
+    }
+    expect(desk.status(head)?.state).toBe('success');
+    expect(desk.comment(number)).toBe('');
+  });
+
+  it('with a branch at the head of somebody else\'s proposal that cannot be fetched spoils no plan of it', async () => {
+    desk = await Desk.open();
+    const head = await desk.asks('feature', '1.0');
+    await desk.forge.propose('feature');
+    const other = await desk.forge.propose('feature');
+    desk.forge.update(other.number, { head: { ...other.head, fetchRef: null } });
+    await desk.pass();
+    expect(desk.status(head)?.state).toBe('success');
   });
 });
 

@@ -115,6 +115,9 @@ export const limits = {
   proposalRetryMs: 60_000,
   /** Accounts that are looked up for one fork, because they ask for its plan. */
   forkRequesters: 20,
+  /** Listing what is proposed, and requests about comments of forks: so often at once, and once more after so long. Strangers decide how often there is cause. */
+  proposalListings: { burst: 120, everyMs: 2_000 },
+  forkRequests: { burst: 200, everyMs: 2_000 },
   /** How long a fork's head must have been there before a request that names no commit means it. */
   forkHeadSeenMs: 60_000,
   /** Comments of a fork without news are read again. */

@@ -49,7 +49,7 @@ export function createProposals(world: ProposalsWorld): Proposals {
   const render: Render = { markdown: (plan, maxChars) => renderMarkdown(plan, { maxChars, folds }), json: (plan) => JSON.stringify(plan, null, 2) };
   const allowance = new PlanAllowance();
   const [planParser, registry] = [allowance.parser(parser), allowance.registry(new RegistryBackOff(world.registry, now).resolverOf)];
-  const [artifacts, touching] = [new ArtifactCache(evidence.reader), new TouchingCommits(reader, planParser)];
+  const [artifacts, touching] = [new ArtifactCache(evidence.reader), new TouchingCommits(reader, parser)];
   return new Proposals({
     snapshot: () => reconciler.snapshot, conditions: reconciler.conditions, reader, remote, forge, render, settings, now,
     forget: async (ref, commit) => void (await writer.openBranch(ref).moveTo(commit, null)),

@@ -70,6 +70,20 @@ export class ForgeAccess {
     }
   }
 
+  /**
+   * Asks about single proposals. An answer about one that is refused or senseless, which its author may have brought about, ends these questions and
+   * nothing else. What the forge told us to wait for holds.
+   */
+  async aside<T>(questions: () => Promise<T>): Promise<T> {
+    const rests = this.#rests;
+    try {
+      return await questions();
+    } finally {
+      this.#rests = rests;
+      this.#refusals = 0;
+    }
+  }
+
   /** What was asked cannot be as it should be, for whoever asked. */
   fail(code: ForgeErrorCode, message: string): void {
     this.#fault = { code, message };

@@ -43,6 +43,10 @@ export class ForgePublisher {
   readonly #comments = new Map<number, Held | null>();
   /** Proposals whose comment failed: they come last, so that one that is locked does not hold up all others. */
   readonly #failed = new Set<number>();
+  /** The same for statuses. */
+  readonly #failedCommits = new Set<CommitId>();
+  /** Proposals with so many comments that ours may be among those that nobody lists. */
+  readonly #flooded = new Set<number>();
   #account: string | null = null;
   #failures = 0;
 
@@ -70,10 +74,11 @@ export class ForgePublisher {
 
   /** Reads what a server before this one left, so that nothing is written again that is there. */
   async recall(proposals: readonly { readonly number: number; readonly head: CommitId }[]): Promise<void> {
-    const unknown = proposals.filter(({ number }) => !this.#comments.has(number));
+    const unknown = proposals.filter(({ number }) => !this.#comments.has(number) && !this.#flooded.has(number)).sort((a, b) => Number(this.#failed.has(a.number)) - Number(this.#failed.has(b.number)));
     for (let i = 0; i < unknown.length && this.#access.isAnswering; i += READ_TOGETHER) {
       await Promise.all(unknown.slice(i, i + READ_TOGETHER).map(async ({ number, head }) => {
         const held = await this.#find(number);
+        if (held === undefined) this.#failed.add(number);
         if (held != null && held.marker.head === head) this.#statuses.set(head, held.marker.status);
       }));
     }
@@ -83,21 +88,28 @@ export class ForgePublisher {
   keepOnly(commits: ReadonlySet<CommitId>, numbers: ReadonlySet<number>): void {
     for (const commit of this.#statuses.keys()) if (!commits.has(commit)) this.#statuses.delete(commit);
     for (const number of this.#comments.keys()) if (!numbers.has(number)) this.#comments.delete(number);
-    for (const number of this.#failed) if (!numbers.has(number)) this.#failed.delete(number);
+    for (const commit of this.#failedCommits) if (!commits.has(commit)) this.#failedCommits.delete(commit);
+    for (const some of [this.#failed, this.#flooded]) for (const number of some) if (!numbers.has(number)) some.delete(number);
   }
 
   /** @returns whether nothing is left that could be set now */
   async setStatuses(wanted: readonly WantedStatus[]): Promise<boolean> {
     const begunAt = this.#now().getTime();
-    for (const { commit, status, url } of wanted) {
+    const inOrder = [...wanted].sort((a, b) => Number(this.#failedCommits.has(a.commit)) - Number(this.#failedCommits.has(b.commit)));
+    for (const { commit, status, url } of inOrder) {
       const digest = statusDigest(status);
       if (this.#statuses.get(commit) === digest) continue;
       if (!this.#access.isAnswering) return true;
       if (this.#isLate(begunAt)) return false;
       const set = await this.#access.ask((forge) => forge.setStatus(commit, { context: this.#context, state: status.state, description: cut(status.description, forge.limits.descriptionChars), url }));
       // Some forges let a commit carry a status only where a branch of theirs holds it, which no fork's is; the comment says the same.
-      if (set.ok || set.code === 'NotFound') this.#statuses.set(commit, digest);
-      else this.#failures += 1;
+      if (set.ok || set.code === 'NotFound') {
+        this.#statuses.set(commit, digest);
+        this.#failedCommits.delete(commit);
+      } else {
+        this.#failedCommits.add(commit);
+        this.#failures += 1;
+      }
     }
     return true;
   }
@@ -107,7 +119,7 @@ export class ForgePublisher {
     const begunAt = this.#now().getTime();
     const inOrder = [...wanted].sort((a, b) => Number(this.#failed.has(a.number)) - Number(this.#failed.has(b.number)));
     for (const comment of inOrder) {
-      if (this.#hasComment(comment)) continue;
+      if (this.#hasComment(comment) || this.#flooded.has(comment.number)) continue;
       if (!this.#access.isAnswering) return true;
       if (this.#isLate(begunAt)) return false;
       // A status that is not set yet comes first; its comment follows with it.
@@ -129,7 +141,7 @@ export class ForgePublisher {
   async #write(wanted: WantedComment): Promise<boolean> {
     const { number } = wanted;
     const held = this.#comments.get(number) ?? (await this.#find(number));
-    if (held === undefined) return false;
+    if (held === undefined) return this.#flooded.has(number);
     if (held !== null && this.#hasComment(wanted)) return true;
     const marker: Marker = { scope: this.#scope, head: wanted.head, onto: wanted.onto, status: statusDigest(wanted.status), content: wanted.content };
     const { commentChars } = this.#access.limits;
@@ -152,7 +164,7 @@ export class ForgePublisher {
     return added.ok;
   }
 
-  /** Our comment, null where there is none, undefined where the forge does not say. */
+  /** Our comment, null where there is none, undefined where the forge does not say, or has too many. */
   async #find(number: number): Promise<Held | null | undefined> {
     if (this.#account === null) {
       const account = await this.#access.ask((forge) => forge.whoAmI());
@@ -162,6 +174,11 @@ export class ForgePublisher {
     const comments = await this.#access.ask((forge) => forge.listComments(number));
     if (!comments.ok) return undefined;
     const held = heldIn(comments.value, this.#account, this.#scope);
+    // Ours may be a later one: rather none than a second one after each start.
+    if (held === null && comments.value.length >= limits.forgeComments) {
+      this.#flooded.add(number);
+      return undefined;
+    }
     this.#comments.set(number, held);
     return held;
   }

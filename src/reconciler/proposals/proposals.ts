@@ -15,6 +15,7 @@ import { EMPTY_LISTING, listProposals, type Listing } from './list-proposals.ts'
 import type { MergedFate, MergedFates } from './merged-fate.ts';
 import { errorPlan, planCandidates, type MakePlan } from './plan-candidates.ts';
 import { PlanShelf } from './plan-shelf.ts';
+import { Pace } from './pace.ts';
 import type { PlansBranch, PlansFault } from './plans-branch.ts';
 import { reportProposals } from './report-proposals.ts';
 import { branchPlan, forkStatus, knowingEachOther, mergedComment, mergedStatuses, openComment, openStatus, retargetedStatus, type Planned, type Render } from './wanted.ts';
@@ -77,6 +78,9 @@ export class Proposals {
   /** Target tip at which forge and remote were asked. */
   #listedAt: CommitId | null = null;
   #isStale = true;
+  readonly #pace: Pace;
+  /** There was more cause to ask forge and remote than their patience allows; it is made up for. */
+  #isHeldBack = false;
   #isRecalled = false;
   #isLeft = false;
   #planned = 0;
@@ -87,6 +91,7 @@ export class Proposals {
     this.#access = forge === null ? null : new ForgeAccess(forge, now);
     this.#publisher = this.#access === null ? null : new ForgePublisher(this.#access, { scope: settings.scope, context: settings.context, now });
     this.#forks = new ForkRequests(now);
+    this.#pace = new Pace(limits.proposalListings, now);
     this.#shelf = new PlanShelf(settings.pollSeconds * 1000);
   }
 
@@ -104,6 +109,7 @@ export class Proposals {
   nextDue(): number | null {
     const { snapshot, settings, now } = this.#parts;
     if (this.#isLeft) return now().getTime();
+    if (this.#isHeldBack) return this.#pace.nextAt;
     const world = snapshot();
     const times = [world === null ? null : this.#shelf.nextDue(world), this.#access?.waitsUntil ?? null, this.#listing.at + settings.pollSeconds * 1000];
     return Math.min(...times.filter((at) => at !== null && Number.isFinite(at)).map(Number));
@@ -135,6 +141,8 @@ export class Proposals {
     this.#access?.begin();
     // What moved the target branch may have been a merge: a plan of what is merged would say that it changes nothing.
     const isDue = this.#isStale || this.#listedAt !== snapshot.tip || now().getTime() - this.#listing.at >= settings.pollSeconds * 1000;
+    this.#isHeldBack = isDue && !this.#pace.take();
+    if (this.#isHeldBack) return null;
     if (isDue) await this.#list(snapshot);
     const made = await planCandidates(this.#parts, this.#shelf, snapshot, this.#plannable().map(({ commit }) => commit));
     this.#planned += made.planned;
@@ -165,11 +173,13 @@ export class Proposals {
     this.#listedAt = snapshot.tip;
     if (!listing.isAnswered) this.#isStale = true;
     const forks = listing.open.filter(({ isFork }) => isFork).slice(0, limits.openForks);
-    this.#granted = this.#access === null ? new Set() : await this.#forks.granted(this.#access, forks);
+    const access = this.#access;
+    this.#granted = access === null ? new Set() : await access.aside(() => this.#forks.granted(access, forks));
     await this.#fetch(snapshot);
-    if (this.#isRecalled || this.#publisher === null || this.#access?.isAnswering !== true) return;
-    await this.#publisher.recall([...listing.open.filter((p) => !p.isFork || this.#granted.has(p.number)), ...listing.merged].map(({ number, head }) => ({ number, head: head.commit })));
-    this.#isRecalled = this.#access.isAnswering;
+    const publisher = this.#publisher;
+    if (this.#isRecalled || publisher === null || access?.isAnswering !== true) return;
+    const known = [...listing.open.filter((p) => !p.isFork || this.#granted.has(p.number)), ...listing.merged].map(({ number, head }) => ({ number, head: head.commit }));
+    this.#isRecalled = await access.aside(async () => { await publisher.recall(known); return access.isAnswering; });
   }
 
   async #fetch(snapshot: Snapshot): Promise<void> {
@@ -185,21 +195,24 @@ export class Proposals {
     const fetched = await fetchHeads(this.#parts, live);
     const older = await fetchHeads(this.#parts, past);
     for (const { number, head } of merged) if (head.fetchRef !== null && older.get(head.fetchRef)?.ok === false) this.#unfetchable.add(number);
+    // What one ref does not give another may: a plan that was made of the same commit stays.
+    const here = new Set([...fetched.values()].flatMap((one) => (one.ok ? [one.commit] : [])));
     this.#candidates = [
-      ...planned.flatMap((proposal) => this.#candidateOf(snapshot, { name: `#${proposal.number}`, ref: proposal.head.fetchRef, head: proposal.head.commit, proposal }, fetched)),
-      ...queue.flatMap(({ ref, head }) => this.#candidateOf(snapshot, { name: ref.replace(/^refs\/heads\//, ''), ref, head, proposal: null }, fetched)),
-      ...alone.flatMap(({ ref, head }) => this.#candidateOf(snapshot, { name: ref.replace(/^refs\/heads\//, ''), ref, head, proposal: null, isBranch: true }, fetched)),
+      ...planned.flatMap((proposal) => this.#candidateOf(snapshot, { name: `#${proposal.number}`, ref: proposal.head.fetchRef, head: proposal.head.commit, proposal }, fetched, here)),
+      ...queue.flatMap(({ ref, head }) => this.#candidateOf(snapshot, { name: ref.replace(/^refs\/heads\//, ''), ref, head, proposal: null }, fetched, here)),
+      ...alone.flatMap(({ ref, head }) => this.#candidateOf(snapshot, { name: ref.replace(/^refs\/heads\//, ''), ref, head, proposal: null, isBranch: true }, fetched, here)),
     ];
     const kept = new Set([...live, ...wantedOf(merged)].map(({ ref }) => mirroredRef(ref)));
     for (const { name, id } of await reader.listRefs(PROPOSAL_REFS)) if (!kept.has(name)) await forget(name, id as CommitId);
     this.#shelf.keepOnly(new Set([...this.#candidates.map(({ commit }) => commit), ...merged.map(({ head }) => head.commit)]));
   }
 
-  #candidateOf(snapshot: Snapshot, c: { readonly name: string; readonly ref: string | null; readonly head: CommitId; readonly proposal: ForgeProposal | null; readonly isBranch?: boolean }, fetched: ReadonlyMap<string, Fetched>): readonly Candidate[] {
+  #candidateOf(snapshot: Snapshot, c: { readonly name: string; readonly ref: string | null; readonly head: CommitId; readonly proposal: ForgeProposal | null; readonly isBranch?: boolean }, fetched: ReadonlyMap<string, Fetched>, here: ReadonlySet<CommitId>): readonly Candidate[] {
     const { now } = this.#parts;
     const found = c.ref === null ? undefined : fetched.get(c.ref);
     const of = { name: c.name, proposal: c.proposal, isBranch: c.isBranch ?? false };
     if (found === undefined || !found.ok) {
+      if (here.has(c.head)) return [{ ...of, commit: c.head }];
       const message = `its head cannot be fetched: ${found?.message ?? 'the forge offers it under no ref of this repository'}`;
       this.#shelf.put(c.head, errorPlan(snapshot, c.head, now(), { code: 'HeadUnavailable', message, remedy: null }), snapshot, now().getTime(), now().getTime() + limits.proposalRetryMs);
       return [{ ...of, commit: c.head }];
