@@ -56,6 +56,11 @@ test('only bin touches the process', () => {
   expect(report(sources.flatMap(processOutsideBin))).toEqual([]);
 });
 
+test('what decisions are judged with outside our own code has one exact version', () => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { readonly dependencies: Readonly<Record<string, string>> };
+  expect(dependencies['@marcbachmann/cel-js']).toMatch(/^\d+\.\d+\.\d+$/);
+});
+
 test('no module keeps state that can change', () => {
   expect(report(sources.flatMap(moduleState))).toEqual([]);
 });

@@ -50,6 +50,7 @@ const VARIABLES: { readonly [name in keyof ExpressionFacts]: 'string' | 'int' | 
 export const EXPRESSION_LIMITS = { chars: 2_000, nodes: 300, depth: 24, listElements: 100, nestedMacros: 2, stringChars: 4_096, steps: 1_000_000 } as const;
 
 const OPERATORS: ReadonlySet<string> = new Set(['value', 'id', '.', '[]', 'call', 'rcall', 'list', '?:', '||', '&&', '!_', '==', '!=', '<', '<=', '>', '>=', 'in']);
+const ORDERS: ReadonlySet<string> = new Set(['<', '<=', '>', '>=']);
 const FUNCTIONS: ReadonlySet<string> = new Set(['has', 'size']);
 const METHODS: ReadonlySet<string> = new Set(['size', 'startsWith', 'endsWith', 'contains']);
 const MACROS: ReadonlySet<string> = new Set(['all', 'exists', 'exists_one', 'filter']);
@@ -122,7 +123,16 @@ function foreignPart(node: ASTNode, macros: number): ExpressionFault | null {
     const found = foreignPart(child, inside);
     if (found !== null) return found;
   }
+  if (ORDERS.has(node.op) && !childrenOf(node).every(isNumber)) return fault(`\`${node.op}\` orders whole numbers only: as text 10.0.0 comes before 9.0.0, so versions are for a gate of type dependency`);
   return null;
+}
+
+/** Whether a node gives a whole number, as far as one can be asked for here. */
+function isNumber(node: ASTNode): boolean {
+  if (node.op === 'value') return typeof node.args === 'bigint';
+  if (node.op === 'id') return Object.hasOwn(VARIABLES, node.args) && VARIABLES[node.args as keyof ExpressionFacts] === 'int';
+  if (node.op === '?:') return isNumber(node.args[1]) && isNumber(node.args[2]);
+  return (node.op === 'call' || node.op === 'rcall') && node.args[0] === 'size';
 }
 
 function isMacro(node: ASTNode): boolean {
