@@ -48,7 +48,7 @@ export async function planSubject(world: PlanningWorld, subject: Subject, regist
   const { promotion, derived, derivation } = promotionAsked(world, subject);
   if (promotion === null) {
     const why = derivation === null ? '' : ` ${explainDerivation(derivation).join(' ')}`;
-    throw new CliError('NoPromotion', `This commit has no usable Promotion ${name}.${why}`, `Ask for one with: stella promote ${subject.application}/<version> --to ${subject.environment}`);
+    throw new CliError('NoPromotion', `This commit has no usable Promotion ${name}.${why}`, `Ask for one with: stella promote ${subject.application}/<version> --to ${subject.environment}; or, where a branch asks for it already, name that with --ref.`);
   }
   const release = releaseOf(world, promotion, subject.application);
   const locked = release === null ? undefined : world.state.locks.get(release.metadata.name);
@@ -138,6 +138,6 @@ export function subjectsNamed(world: PlanningWorld, text: string): readonly Subj
   const declared = [...world.desired.usable.Promotion.values()].map((e) => e.document.metadata.name);
   const derived = automaticPlaces(world.state).filter((place) => promotionAsked(world, place).promotion !== null).map((place) => `${place.environment}/${place.application}`);
   const names = [...new Set([...declared, ...derived])].filter((name) => name.startsWith(`${environment}/`));
-  if (names.length === 0) throw new CliError('NoPromotion', `This commit has no Promotion for ${environment}.`, `Ask for one with: stella promote <application>/<version> --to ${environment}`);
+  if (names.length === 0) throw new CliError('NoPromotion', `This commit has no Promotion for ${environment}.`, `Ask for one with: stella promote <application>/<version> --to ${environment}; or, where a branch asks for one already, name that with --ref.`);
   return names.sort(compareText).map((name) => ({ environment, application: name.slice(environment.length + 1) }));
 }

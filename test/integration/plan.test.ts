@@ -31,7 +31,7 @@ describe('the plan of a promotion', () => {
     expect(prod?.notes).toEqual(['1.5.0 lacks 1 commit of 1.4.1, which runs here', 'web goes back from 2.1 to 2.0']);
     expect(prod?.decision?.outcome).toBe('pending');
     const approvals = prod?.lines.find(({ gate }) => gate === 'approvals');
-    expect(approvals).toMatchObject({ outcome: 'pending', code: 'ApprovalsMissing', who: ['carol'], command: 'stella approve prod/shop' });
+    expect(approvals).toMatchObject({ outcome: 'pending', code: 'ApprovalsMissing', who: ['carol'], command: `stella approve ${prod?.promotionDigest?.slice('sha256:'.length, 'sha256:'.length + 12)}` });
     expect(plan.releases).toMatchObject([{ name: 'shop/1.5.0', change: 'added', lock: prod?.lock.to }]);
   });
 
@@ -45,7 +45,9 @@ describe('the plan of a promotion', () => {
     const [text, again, markdown] = await Promise.all([desk.run('next'), desk.run('next', '-o', 'text'), desk.run('next', '-o', 'markdown')]);
     const untimed = (s: string): string => s.replace(/2026-\S+Z/g, 'TIME');
     expect(untimed(text.stdout)).toBe(untimed(again.stdout));
-    for (const shown of ['1.4.1 → 1.5.0', 'stella approve prod/shop', 'lacks 1 commit of 1.4.1', '+level = warn']) expect(text.stdout).toContain(shown);
+    // The target branch does not ask for it yet: `stella approve prod/shop` would find nothing.
+    expect(text.stdout).toMatch(/stella approve [0-9a-f]{12}\n/);
+    for (const shown of ['1.4.1 → 1.5.0', 'lacks 1 commit of 1.4.1', '+level = warn']) expect(text.stdout).toContain(shown);
     expect(markdown.stdout).toMatch(/^### Plan: /);
     expect(markdown.stdout).toContain('| Gate | Result | Why | Who could, and how |');
     expect(markdown.stdout).toContain('```diff\n@@ -1,2 +1,2 @@\n');
