@@ -6,6 +6,7 @@ import { parseInstant, type InstantMs } from '../core/model/instant.ts';
 import { limits } from '../core/model/limits.ts';
 import { compareText, isPairName, splitPair } from '../core/model/names.ts';
 import { inForceOf, rootOf, stateKey, type LogState } from '../core/evidence/log-state.ts';
+import { boundedPlan } from '../core/proposal/bounded-plan.ts';
 import { checkCommits, checkTrailers, type RangeCommit } from '../core/proposal/check-commits.ts';
 import { checkDeclarations, checkSignatures } from '../core/proposal/check-documents.ts';
 import { diagnoseChange } from '../core/proposal/diagnose.ts';
@@ -64,7 +65,8 @@ export async function planProposal(world: ProposalWorld, proposed: Proposed): Pr
     const laid = await layCandidateOver(world.reader, world.parser, world, commit);
     if (!laid.ok) return refusedPlan(world, proposed, conflictFindings(laid));
     if (laid.candidate.base === commit) return emptyPlan(world, proposed, 'nothing', []);
-    return await planLaid(world, proposed, laid);
+    if (laid.changedKeys.length > limits.candidateKeys) return refusedPlan(world, proposed, [tooLarge(`it changes ${laid.changedKeys.length} documents, more than the limit of ${limits.candidateKeys}`)]);
+    return boundedPlan(await planLaid(world, proposed, laid));
   } catch (cause) {
     if (!isUnreadable(cause)) throw cause;
     const isLong = (cause as GitError).code === 'LimitExceeded';
@@ -85,7 +87,7 @@ async function planLaid(world: ProposalWorld, proposed: Proposed, laid: Laid): P
   const loaded = { tip, state: laid.desired, changedKeys: laid.changedKeys, changedPaths, parsedFiles: 0 };
   const played = await rehearse({ ...world, loaded, candidate: laid.candidate, batch }, [...(proposed.approvals ?? []), ...broughtApprovals(laid)], { maxSubjects: limits.plannedSubjects });
   if (played.subjects.length > limits.plannedSubjects) {
-    return refusedPlan(world, proposed, [finding({ code: 'TooLarge', severity: 'refused', message: `it changes what runs in ${played.subjects.length} places, more than the limit of ${limits.plannedSubjects}`, remedy: 'Merge it in smaller parts.' })]);
+    return refusedPlan(world, proposed, [tooLarge(`it changes what runs in ${played.subjects.length} places, more than the limit of ${limits.plannedSubjects}`)]);
   }
   const affected = await judgeAffected(played, laid);
   const promotions: PromotionPlan[] = [];
@@ -141,9 +143,13 @@ function refusedPlan(world: ProposalWorld, proposed: Proposed, findings: readonl
   return emptyPlan(world, proposed, 'error', findings);
 }
 
+function tooLarge(message: string): Finding {
+  return finding({ code: 'TooLarge', severity: 'refused', message, remedy: 'Merge it in smaller parts.' });
+}
+
 function conflictFindings(laid: Extract<LaidOver, { readonly ok: false }>): readonly Finding[] {
   if (laid.code === 'Unrelated') return [finding({ code: 'Unrelated', severity: 'refused', message: 'it has no history in common with the target branch', remedy: 'Begin a branch at the target branch, and commit there.' })];
-  if (laid.code === 'TooLarge') return [finding({ code: 'TooLarge', severity: 'refused', message: `it changes ${laid.paths.length} files with documents, more than the limit of ${limits.candidateDocuments}`, remedy: 'Merge it in smaller parts.' })];
+  if (laid.code === 'TooLarge') return [tooLarge(`it changes ${laid.paths.length} files with documents, more than the limit of ${limits.candidateDocuments}`)];
   return laid.paths.map((file) => finding({ code: 'Conflict', severity: 'refused', file, message: 'this branch and the target branch both changed it', remedy: 'Merge or rebase, so that one commit says what this file holds.' }));
 }
 

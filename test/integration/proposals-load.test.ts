@@ -26,6 +26,15 @@ describe('a candidate', () => {
     expect(desk.status(light)?.state).toBe('success');
   });
 
+  it('with more documents in its files than one plan looks at is refused', async () => {
+    desk = await Desk.open();
+    const files = Object.fromEntries(Array.from({ length: 51 }, (_, i) => [`releases/${i}.yaml`, Array.from({ length: 100 }, (_, j) => `apiVersion: stella/v1alpha1\nkind: Release\nmetadata: { name: shop/2.${i}.${j} }\nspec: { components: { api: { tag: "1.0" } } }\n`).join('---\n')]));
+    const head = await desk.branch('many', [], { files });
+    await desk.forge.propose('many');
+    await desk.pass();
+    expect(desk.status(head)).toMatchObject({ state: 'error', description: expect.stringContaining('5100 documents') as unknown });
+  });
+
   it('whose commits change many files again and again is refused, and the others are planned', async () => {
     desk = await Desk.open();
     const { repository } = desk.world;

@@ -146,6 +146,10 @@ export const limits = {
   /** Of one candidate that is planned: documents' files that it changes, commits of its own, environments with an application that it touches. */
   candidateDocuments: 2_000,
   candidateCommits: 2_000,
+  /** Documents in these files, and of one plan findings and characters of all differences. */
+  candidateKeys: 5_000,
+  planFindings: 1_000,
+  planDiffChars: 2 * 1024 * 1024,
   /** Paths that these commits change, each counted for each of them; paths of commits that are remembered. */
   candidatePaths: 500_000,
   touchedPaths: 2_000_000,
