@@ -1,4 +1,5 @@
 import { Environment, type ASTNode, type ParseResult } from '@marcbachmann/cel-js';
+import { compareText } from './names.ts';
 
 /**
  * Conditions in the Common Expression Language: what a Gate of type `expression` may ask, version 1 of the variables, and how an answer is found.
@@ -223,8 +224,8 @@ function contextOf(facts: ExpressionFacts): { readonly [name: string]: unknown }
     if (typeof value === 'number') return BigInt(Number.isSafeInteger(value) ? value : 0);
     if (typeof value === 'boolean') return value;
     if (Array.isArray(value)) return (value as readonly string[]).map(text);
-    // A Map has no members but its own: nothing of an object's prototype can be asked for.
-    return new Map(Object.entries(value).map(([name, member]) => [text(name), text(member as string)]));
+    // A Map has no members but its own: nothing of an object's prototype can be asked for. By names: an object from a file has another order than the same one from the log (T32).
+    return new Map(Object.entries(value).sort(([a], [b]) => compareText(a, b)).map(([name, member]) => [text(name), text(member as string)]));
   };
   const context = Object.fromEntries(Object.entries(facts).map(([name, value]) => [name, valueOf(value)]));
   return isShort ? context : null;

@@ -64,12 +64,17 @@ describe('an expression', () => {
 
   it('gives the same for the same facts in whatever order their maps were made', () => {
     const word = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 5 });
-    const expressions = ['variables.all(v, size(v) > 1)', 'variables.exists_one(v, variables[v] == "a")', 'size(variables) > 2', 'variables.exists(v, variables[v] == "m")'];
+    const expressions = ['variables.all(v, size(v) > 1)', 'variables.exists_one(v, variables[v] == "a")', 'size(variables) > 2', 'variables.exists(v, variables[v] == "m")', 'variables.filter(v, true).exists(v, v == variables.filter(w, true)[0] && size(v) > 2)'];
     fc.assert(
       fc.property(fc.uniqueArray(fc.tuple(word, word), { selector: ([name]) => name, maxLength: 8 }), fc.constantFrom(...expressions), (entries, text) => {
         return answer(text, { variables: Object.fromEntries(entries) }) === answer(text, { variables: Object.fromEntries([...entries].reverse()) });
       }),
     );
+  });
+
+  it('goes through a map by its names, as the log has them, and not as a file had them', () => {
+    const [first, byHand] = ['variables.filter(v, true)[0] == "A"', { B: '2', A: '1' }];
+    expect([answer(first, { variables: byHand }), answer(first, { variables: { A: '1', B: '2' } })]).toEqual([true, true]);
   });
 
   it('never throws and never says yes without being a condition, whatever is written', () => {
