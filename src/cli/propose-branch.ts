@@ -154,7 +154,9 @@ async function branchFor({ context, repository }: Desk, p: { readonly base: Comm
     const tip = pushed.get(branch) ?? local.get(branch);
     if (tip === undefined) return { branch, commit: null, isPushed: false };
     const says = await wouldSay(repository, p.base, tip, change.files);
-    if (says !== null && change.files.every((file, at) => change.isSame(file, says[at] ?? ''))) return { branch, commit: tip, isPushed: pushed.has(branch) };
+    const isSame = says !== null && change.files.every((file, at) => change.isSame(file, says[at] ?? ''));
+    // Whoever may push could have made it, with more in it than was asked for: nobody opens that as theirs.
+    if (isSame && (await changesOnly(repository, p.base, tip, change.files))) return { branch, commit: tip, isPushed: pushed.has(branch) };
   }
   throw new CliError('BranchTaken', isNamed ? `There is a branch ${wanted} already, and it asks for something else.` : `${TRIES} branches ${wanted} are there already.`, 'Name another: --branch NAME; or delete what nobody needs any more.');
 }
@@ -166,6 +168,11 @@ async function wouldSay(repository: Repository, base: CommitId, tip: CommitId, f
   if (from === null || from === tip) return null;
   const texts = await Promise.all(files.map(async ({ path }) => Promise.all([textAt(repository, tip, path), textAt(repository, base, path), textAt(repository, from, path)])));
   return texts.some(([, now, then]) => now !== then) || texts.every(([there, now]) => there === now) ? null : texts.map(([there]) => there);
+}
+
+async function changesOnly({ reader }: Repository, base: CommitId, tip: CommitId, files: readonly NewFile[]): Promise<boolean> {
+  const paths = new Set(files.map(({ path }) => path));
+  return (await reader.diff(await reader.mergeBase(base, tip), tip)).changes.every(({ path }) => paths.has(path));
 }
 
 async function rivalsOf(repository: Repository, p: { readonly base: CommitId; readonly tips: Tips; readonly branch: string }, change: Change): Promise<readonly string[]> {

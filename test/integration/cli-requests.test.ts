@@ -83,6 +83,14 @@ describe('stella promote on a branch of its own', () => {
     expect(merged.stdout).toContain('asks for shop 1.0 in prod already');
   });
 
+  it('takes a new name where a branch asks for the same and brings something else along, whoever made it', async () => {
+    const first = await promote(alice, '1.0');
+    const more = await world.commit([doc('Configuration', 'prod/shop', { variables: { LEVEL: 'slipped in' } })], { by: world.people.carol, branch: first.branch });
+    const bob = await overHttp(world.people.bob);
+    expect(await promote(bob, '1.0')).toMatchObject({ branch: 'promote/prod/shop-1.0-2', isNew: true });
+    expect(await world.repository.tip(first.branch)).toBe(more);
+  });
+
   it('takes a new name where an old branch was merged or asks for something else, and moves none', async () => {
     const first = await promote(alice, '1.0');
     await merge(first.branch);
