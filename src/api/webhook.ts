@@ -50,8 +50,12 @@ export async function answerWebhook(context: Context, world: Pick<ApiWorld, 'web
 export async function answerForgeWebhook(context: Context, { forgeWebhook }: Pick<ApiWorld, 'forgeWebhook'>, seen: SeenDeliveries, type: ForgeType): Promise<void> {
   if (forgeWebhook?.reader.type !== type) throw new Problem('WebhookOff', `this server has no webhook for ${type}: set forge.type and forge.webhookSecretRef in its configuration`);
   const { reader, secret, repository, onDelivery } = forgeWebhook;
+  const headers = (name: string): string => context.get(name);
+  // Whoever shows no signature at all has no body read for it.
+  const unread = reader.read({ headers, body: new Uint8Array(), secret });
+  if (!unread.ok && unread.code === 'SignatureMissing') throw new Problem(unread.code, unread.message);
   const body = await boundedBody(context.req, limits.webhookBytes);
-  const read = reader.read({ headers: (name) => context.get(name), body, secret });
+  const read = reader.read({ headers, body, secret });
   if (!read.ok) throw new Problem(read.code, read.message);
   const { id, event } = read.delivery;
   if (!DELIVERY.test(id) || id.length > limits.deliveryIdChars) throw new Problem('DeliveryInvalid', `the id of a delivery has at most ${limits.deliveryIdChars} printable characters`);

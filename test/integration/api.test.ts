@@ -282,6 +282,21 @@ describe('the webhook of a forge', () => {
     expect(told).toEqual([[expect.objectContaining({ event: 'proposal', number: 7 }), true]]);
   });
 
+  test('reads no body that comes without a signature, however long it says that it is', async () => {
+    const { url, told } = await called();
+    const { hostname, port } = new URL(url);
+    const code = await new Promise<number | undefined>((resolve, reject) => {
+      const asked = request({ hostname, port, path: '/api/v1/webhooks/github', method: 'POST', headers: { 'content-length': '1000', 'x-github-delivery': 'one' } }, (answer) => {
+        resolve(answer.statusCode);
+        asked.destroy();
+      });
+      asked.on('error', reject);
+      asked.flushHeaders();
+    });
+    expect(code).toBe(401);
+    expect(told).toEqual([]);
+  });
+
   test('takes one for another repository, tells of it, and wakes nobody', async () => {
     const { url, told } = await called();
     expect(await send(url, payload('thief/deploy'))).toMatchObject({ status: 202, body: { data: { woken: false } } });
