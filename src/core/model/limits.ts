@@ -38,9 +38,10 @@ export const limits = {
   keyCacheEntries: 10_000,
   /** Modulus of an RSA key: OpenSSL refuses longer ones as well. */
   rsaBitsMax: 16_384,
-  /** A token of an identity issuer, and how long one may live. */
+  /** A token of an identity issuer, how long one may live, and how old it may be when its release is locked: a pull request lies in between. */
   identityTokenChars: 8 * 1024,
   identityTokenSeconds: 86_400,
+  identityTokenAgeSeconds: 7 * 86_400,
   /** Signatures on one document. */
   signaturesPerDocument: 16,
   /** One evidence record (envelope file). */

@@ -5,7 +5,7 @@ import type { InstantMs } from '../model/instant.ts';
 import { limits } from '../model/limits.ts';
 import { allInForce, inForceOf, type LogState } from '../evidence/log-state.ts';
 
-export type TokenCode = 'TokenMalformed' | 'IssuerUnknown' | 'KeyUnknown' | 'AlgorithmRefused' | 'SignatureInvalid' | 'OtherAudience' | 'TokenExpired' | 'TokenNotYetValid' | 'ClaimMissing';
+export type TokenCode = 'TokenMalformed' | 'IssuerUnknown' | 'KeyUnknown' | 'AlgorithmRefused' | 'SignatureInvalid' | 'OtherAudience' | 'TokenTooOld' | 'TokenNotYetValid' | 'ClaimMissing';
 /** Who an issuer in force says that it is. `integration`: the document by which that counted. */
 export type Identity = { readonly integration: string; readonly issuer: string; readonly subject: string };
 export type TokenVerdict = ({ readonly ok: true } & Identity) | { readonly ok: false; readonly code: TokenCode; readonly message: string };
@@ -105,7 +105,8 @@ function timeFault({ exp, iat, nbf }: { readonly exp: unknown; readonly iat: unk
   const now = observedAt / 1000;
   // T32: the issuer's clock and ours may differ by so much.
   if (Math.max(iat, nbf ?? iat) > now + limits.clockSkewSeconds) return refuse('TokenNotYetValid', 'it was not valid yet when it was first seen');
-  return exp + limits.clockSkewSeconds <= now ? refuse('TokenExpired', 'it had expired when it was first seen') : null;
+  // It vouches for one content under one name, and a pull request takes its days: what counts is when it was made, not until when it opens doors elsewhere.
+  return iat + limits.identityTokenAgeSeconds + limits.clockSkewSeconds <= now ? refuse('TokenTooOld', `it was made more than ${limits.identityTokenAgeSeconds / 86_400} days before it was first seen`) : null;
 }
 
 /**
