@@ -43,7 +43,10 @@ test('a server tells the receiver that a document in force names, in the words o
   expect(body).not.toContain('the key');
   const told = JSON.parse(body) as { readonly event: string; readonly lines: readonly string[] };
   expect(told.event).toBe('waiting');
-  const [row] = (await getJson(server, '/api/v1/promotions')).body['data'] as { readonly id: string }[];
+  // What is told is queued before the mirror has it.
+  const rows = async (): Promise<readonly { readonly id: string }[]> => (await getJson(server, '/api/v1/promotions')).body['data'] as { readonly id: string }[];
+  await expect.poll(async () => (await rows()).length, within).toBe(1);
+  const [row] = await rows();
   const { explanation } = (await getJson(server, `/api/v1/promotions/${row!.id}`)).body['data'] as { readonly explanation: readonly ExplainLine[] };
   const held = explanation.filter(({ about, outcome }) => about === 'gate' && outcome !== 'passed');
   expect(held.length).toBeGreaterThan(0);

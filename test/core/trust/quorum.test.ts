@@ -48,7 +48,7 @@ it('a list of changes may name only kinds that are known and protected, each doc
   const state = initialState(root, digest);
   const list = (kind: string): ProtectedChange => ({ ...change(kind), count: 0, from: null, to: digest });
   expect(listFault(state, [list('Freeze')])).toBeNull();
-  for (const kind of ['constructor', 'freeze', 'Gate', 'Promotion', 'TrustRoot']) expect(listFault(state, [list(kind)])).not.toBeNull();
+  for (const kind of ['constructor', 'freeze', 'Plugin', 'Promotion', 'TrustRoot']) expect(listFault(state, [list(kind)])).not.toBeNull();
   expect(listFault(state, [list('Freeze'), list('Freeze')])).not.toBeNull();
   expect(listFault(state, [])).not.toBeNull();
 });
