@@ -5,6 +5,7 @@ import { explainDecision, type ExplainLine } from '../core/decision/explain.ts';
 import type { Decision, DecisionInput } from '../core/decision/types.ts';
 import type { DesiredState } from '../core/desired/desired-state.ts';
 import { rootOf, type LogState } from '../core/evidence/log-state.ts';
+import { beforeMerge } from '../core/proposal/before-merge.ts';
 import { protectedAmong } from '../core/proposal/check-commits.ts';
 import { placeOf, type Brought } from '../core/proposal/check-documents.ts';
 import { finding, type Finding } from '../core/proposal/finding.ts';
@@ -65,7 +66,8 @@ function releaseFindings({ conditions }: Pass, brought: Brought): readonly Findi
 }
 
 /** Of each subject the last decision, gate by gate. */
-function decisionFindings({ batch }: Pass, subjects: readonly string[], desired: DesiredState): readonly Finding[] {
+function decisionFindings({ batch, candidate, tip }: Pass, subjects: readonly string[], desired: DesiredState): readonly Finding[] {
+  const unmerged = candidate?.commit ?? tip;
   const decided = new Map<string, { readonly decision: Decision; readonly input: DecisionInput }>();
   for (const { record } of batch.records) {
     if (record.type !== 'promotion-decision' || record.predicate.sources.ended !== null) continue;
@@ -76,7 +78,7 @@ function decisionFindings({ batch }: Pass, subjects: readonly string[], desired:
   return subjects.flatMap((name) => {
     const made = decided.get(name);
     const place = placeOf(desired, documentKey('Promotion', name));
-    return made === undefined ? [] : explainDecision(made.decision, made.input).flatMap((line) => gateFinding(line, place));
+    return made === undefined ? [] : beforeMerge(explainDecision(made.decision, made.input), made.input, unmerged).flatMap((line) => gateFinding(line, place));
   });
 }
 

@@ -1,5 +1,4 @@
-import type { CommitId } from '../core/model/commit-id.ts';
-import { hexOf, type Digest } from '../core/model/digest.ts';
+import type { Digest } from '../core/model/digest.ts';
 import { documentKey, type DocumentOf } from '../core/model/documents.ts';
 import { limits } from '../core/model/limits.ts';
 import { parseInstant } from '../core/model/instant.ts';
@@ -15,12 +14,10 @@ import { compareRuns, downgradeNotes, strategyText, type RunsDifference, type Si
 import type { FileChange, PromotionEffect, PromotionPlan } from '../core/proposal/plan-model.ts';
 import { explainSubject, replacedArtifacts, situationArtifacts } from '../core/proposal/situation.ts';
 import { bytesDiff } from '../core/proposal/unified-diff.ts';
+import { beforeMerge } from '../core/proposal/before-merge.ts';
 import type { Judged } from './decide-subjects.ts';
 import { holdArtifacts, type Pass } from './pass.ts';
 import { lineageNotes } from './release-lineage.ts';
-
-/** As many as `stella approve` takes for a digest. */
-const SHOWN_DIGITS = 12;
 
 /**
  * What one subject's judgement means for those who read a plan: what runs now against what would.
@@ -60,16 +57,7 @@ async function linesOf(pass: Pass, state: LogState, { subject, made, due, promot
   await holdArtifacts(pass, situationArtifacts(state, environment, application));
   await holdArtifacts(pass, replacedArtifacts(state, environment, application, lookup));
   const lines = explainSubject({ state, environment, application, artifact: lookup, decided: made, isSatisfied: due === 'nothing' && promotion !== null });
-  return made === null ? lines : lines.map((line) => ({ ...line, command: commandBeforeMerge(line.command, `${environment}/${application}`, made, pass.candidate?.commit ?? null) }));
-}
-
-/** The target branch does not ask for it yet, so what is approved is named by its digest; where nobody writes a Promotion, by the commit. */
-function commandBeforeMerge(command: string | null, place: string, { input }: NonNullable<Judged['made']>, commit: CommitId | null): string | null {
-  const approve = `stella approve ${place}`;
-  if (command === null || commit === null || (command !== approve && !command.startsWith(`${approve} `))) return command;
-  const { promotionDigest, derived } = input;
-  if (derived !== null) return `${command} --ref ${commit.slice(0, SHOWN_DIGITS)}`;
-  return promotionDigest === null ? command : command.replace(place, hexOf(promotionDigest).slice(0, SHOWN_DIGITS));
+  return made === null ? lines : beforeMerge(lines, made.input, pass.candidate?.commit ?? null);
 }
 
 /** What is deployed, to the last variable, and where. */

@@ -1,11 +1,13 @@
 import { explainDerivation } from '../../core/decision/explain-automatic.ts';
 import { renderExplanation, type ExplainLine } from '../../core/decision/explain.ts';
 import { appStateOf } from '../../core/evidence/log-state.ts';
+import type { CommitId } from '../../core/model/commit-id.ts';
 import { isProtected, KINDS, type Kind } from '../../core/model/documents.ts';
+import { beforeMerge } from '../../core/proposal/before-merge.ts';
 import { explainDocument } from '../../core/proposal/situation-document.ts';
 import { explainSituation, explainSubject, type SituationQuestion } from '../../core/proposal/situation.ts';
 import type { PlanningWorld } from '../../reconciler/planning.ts';
-import { EVIDENCE_OPTIONS, LAYOUT_OPTION, REF_OPTION, type CloneParts } from '../clone.ts';
+import { EVIDENCE_OPTIONS, LAYOUT_OPTION, REF_OPTION, seenCommit, type CloneParts } from '../clone.ts';
 import { OUTPUT_OPTION, textOption, usageError, type Command, type CommandContext, type ExitCode } from '../command.ts';
 import { planSubject, subjectsNamed, type PlannedSubject } from '../plan-subject.ts';
 import { rewoundNote } from '../rewound-note.ts';
@@ -51,10 +53,11 @@ async function run(context: CommandContext, parts: () => Promise<CloneParts>): P
     if (note !== null) context.terminal.note(context.terminal.paint('yellow', `warning: ${note}`));
     const document = documentNamed(name);
     if (document !== null) return await explainOne(context, world, document);
+    const seen: Seen = { world, unmerged: seenCommit(loaded) === loaded.target ? null : seenCommit(loaded) };
     const registry = clone.registryOf(context, repository);
     const found: PlannedSubject[] = [];
     for (const subject of subjectsNamed(world, name)) found.push(await context.terminal.during('Planning', planSubject(world, subject, registry, asOf)));
-    await context.terminal.result(found.map((one) => modelOf(one, world, context.now())), () => found.map((one) => [textOf(one, world), ...stopsOn(one, world, context.now()).map((stop) => `  Stopped: ${plain(stopText(stop))}.`)].join('\n')).join('\n\n'));
+    await context.terminal.result(found.map((one) => modelOf(one, seen, context.now())), () => found.map((one) => [textOf(one, seen), ...stopsOn(one, world, context.now()).map((stop) => `  Stopped: ${plain(stopText(stop))}.`)].join('\n')).join('\n\n'));
     return found.every((one) => one.extension === null ? one.satisfied || one.decision.outcome === 'allow' : one.extension.decision.outcome === 'allow') ? 0 : 1;
   } finally {
     await repository.close();
@@ -74,11 +77,14 @@ async function explainOne({ terminal }: CommandContext, world: PlanningWorld, { 
   return lines.length === 1 && lines[0]?.code === 'InForce' ? 0 : 1;
 }
 
+/** `unmerged`: the commit that is looked at, where the target branch does not hold it. */
+type Seen = { readonly world: PlanningWorld; readonly unmerged: CommitId | null };
+
 /** How its place stands, and the decision that was taken here. */
-function linesOf(one: PlannedSubject, world: PlanningWorld): readonly ExplainLine[] {
+function linesOf(one: PlannedSubject, { world, unmerged }: Seen): readonly ExplainLine[] {
   const { decision, built } = one.extension ?? one;
   const question: SituationQuestion = { state: world.state, ...one.subject, artifact: world.lookup, decided: { decision, input: built.input } };
-  return one.satisfied && one.extension === null ? explainSituation({ ...question, isSatisfied: true }) : explainSubject(question);
+  return one.satisfied && one.extension === null ? explainSituation({ ...question, isSatisfied: true }) : beforeMerge(explainSubject(question), built.input, unmerged);
 }
 
 /** What was not taken where the place is automatic. */
@@ -87,13 +93,14 @@ function heldBack({ derivation }: PlannedSubject): readonly string[] {
 }
 
 /** @param one what is explained is its extension, where there is one */
-function modelOf(one: PlannedSubject, world: PlanningWorld, now: Date): object {
+function modelOf(one: PlannedSubject, seen: Seen, now: Date): object {
+  const { world } = seen;
   const { decision, built } = one.extension ?? one;
   return {
     environment: one.subject.environment, application: one.subject.application, release: built.input.release, commit: world.candidate?.commit ?? world.tip, target: world.tip, satisfied: one.satisfied,
     derived: built.input.derived, heldBack: heldBack(one), extends: one.extension?.plan.targets.map((t) => t.name) ?? [],
     lock: { digest: built.input.lock, basis: one.basis, fault: one.lockFault }, decision, requesters: built.input.requesters, approvals: built.input.approvals,
-    rejected: built.input.rejected, stops: stopsOn(one, world, now), lastOutcome: appStateOf(world.state, one.subject.environment, one.subject.application).lastOutcome, lines: linesOf(one, world),
+    rejected: built.input.rejected, stops: stopsOn(one, world, now), lastOutcome: appStateOf(world.state, one.subject.environment, one.subject.application).lastOutcome, lines: linesOf(one, seen),
   };
 }
 
@@ -104,8 +111,9 @@ function stopsOn(one: PlannedSubject, { state }: PlanningWorld, now: Date): read
   return stopsInForce(state, now.getTime()).filter(({ kind, name }) => named.has(kind === 'Agent' ? `agent/${name}` : kind === 'Freeze' ? name : ''));
 }
 
-function textOf(one: PlannedSubject, world: PlanningWorld): string {
-  const lines = [renderExplanation(linesOf(one, world)), ...heldBack(one).map((text) => `  ${plain(text)}`)];
+function textOf(one: PlannedSubject, seen: Seen): string {
+  const { world } = seen;
+  const lines = [renderExplanation(linesOf(one, seen)), ...heldBack(one).map((text) => `  ${plain(text)}`)];
   if (one.extension !== null) return [...lines, ...extensionText(one.extension, world)].join('\n');
   if (one.satisfied) return lines.join('\n');
   if (one.basis === 'resolved-here') lines.push('  The release is not locked yet: its tags were resolved from here, and the server locks what they point to when it sees the merge, or what an approval names.');
