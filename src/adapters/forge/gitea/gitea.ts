@@ -4,7 +4,8 @@ import { Fields, listOf } from '../answer.ts';
 import { createForgeHttp, type ForgeHttp, segment } from '../http-client.ts';
 import { collectPages, hasNextLink } from '../pages.ts';
 import { branchOf, cutTo, parseRepositoryName } from '../repository-name.ts';
-import { mergedAtOf, readComment, readProposal } from './read-answers.ts';
+import { mergedAtOf, readComment } from '../pull-answers.ts';
+import { readProposal } from './read-answers.ts';
 
 /** What an instance gives at most unless it is configured otherwise. */
 const PAGE = 50;

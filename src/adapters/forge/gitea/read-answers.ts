@@ -1,5 +1,6 @@
-import type { ForgeComment, ForgeProposal } from '../../../ports/forge.ts';
+import type { ForgeProposal } from '../../../ports/forge.ts';
 import { Fields } from '../answer.ts';
+import { loginIn } from '../pull-answers.ts';
 
 export function readProposal(value: unknown): ForgeProposal {
   const pull = new Fields(value, 'a pull request');
@@ -23,19 +24,6 @@ export function readProposal(value: unknown): ForgeProposal {
     mergeCommit: isMerged ? pull.commitOrNull('merge_commit_sha') : null,
     updatedAt: pull.instant('updated_at'),
   };
-}
-
-export function mergedAtOf(value: unknown): string | null {
-  return new Fields(value, 'a pull request').instantOrNull('merged_at');
-}
-
-export function readComment(value: unknown): ForgeComment {
-  const comment = new Fields(value, 'a comment');
-  return { id: String(comment.number('id')), author: loginIn(comment), body: comment.textOrNull('body') ?? '', createdAt: comment.instant('created_at') };
-}
-
-function loginIn(fields: Fields): string {
-  return fields.objectOrNull('user')?.text('login') ?? 'ghost';
 }
 
 /** Null where the repository is gone: its id is then -1. */

@@ -5,7 +5,8 @@ import { createForgeHttp, type ForgeHttp, type Query, segment } from '../http-cl
 import { collectPages, hasNextLink, type Page } from '../pages.ts';
 import { branchOf, cutTo, parseRepositoryName, type RepositoryName } from '../repository-name.ts';
 import { protectionOf } from './protection.ts';
-import { mergedAtOf, readComment, readProposal, readQueueEntry } from './read-answers.ts';
+import { mergedAtOf, readComment } from '../pull-answers.ts';
+import { readProposal, readQueueEntry } from './read-answers.ts';
 
 const PUBLIC = 'https://api.github.com';
 const PAGE = 100;

@@ -1,6 +1,7 @@
 import type { CommitId } from '../../../core/model/commit-id.ts';
-import type { ForgeComment, ForgeProposal, ForgeQueueEntry } from '../../../ports/forge.ts';
+import type { ForgeProposal, ForgeQueueEntry } from '../../../ports/forge.ts';
 import { Fields } from '../answer.ts';
+import { loginIn } from '../pull-answers.ts';
 
 /** A pull request, from a list or by itself. */
 export function readProposal(value: unknown): ForgeProposal {
@@ -25,21 +26,6 @@ export function readProposal(value: unknown): ForgeProposal {
     mergeCommit: isMerged ? pull.commitOrNull('merge_commit_sha') : null,
     updatedAt: pull.instant('updated_at'),
   };
-}
-
-/** When it was merged; null for one that was closed without. */
-export function mergedAtOf(value: unknown): string | null {
-  return new Fields(value, 'a pull request').instantOrNull('merged_at');
-}
-
-export function readComment(value: unknown): ForgeComment {
-  const comment = new Fields(value, 'a comment');
-  return { id: String(comment.number('id')), author: loginIn(comment), body: comment.textOrNull('body') ?? '', createdAt: comment.instant('created_at') };
-}
-
-/** The account of a deleted user is null; GitHub shows it as `ghost`. */
-function loginIn(fields: Fields): string {
-  return fields.objectOrNull('user')?.text('login') ?? 'ghost';
 }
 
 /** A ref of the merge queue, `refs/heads/gh-readonly-queue/<base>/pr-<number>-<commit of the base>`; null for another. */
