@@ -4,7 +4,15 @@ import { appStateOf } from '../../src/core/evidence/log-state.ts';
 import { documentDigest, type AnyDocument } from '../../src/core/model/documents.ts';
 import { changeDigest } from '../../src/core/model/preimages.ts';
 import { changeTo } from '../../src/core/trust/apply-change.ts';
+import { directGitCommands } from '../../src/adapters/git/git-command.ts';
+import { openGitReader } from '../../src/adapters/git/native-git-reader.ts';
+import { createDocumentParser } from '../../src/adapters/yaml/document-parser.ts';
+import { GitError, type GitReader } from '../../src/ports/git-reader.ts';
+import { ArtifactCache } from '../../src/reconciler/artifact-cache.ts';
+import { MergedFates } from '../../src/reconciler/proposals/merged-fate.ts';
+import { PromotionTrail } from '../../src/reconciler/proposals/promotion-trail.ts';
 import type { Signer } from '../fakes/git-repository.ts';
+import { openPgp } from '../fakes/openpgp.ts';
 import { doc } from '../fakes/world.ts';
 import { Desk } from './proposals-fixture.ts';
 
@@ -64,6 +72,27 @@ describe.each(['merge', 'squash', 'rebase'] as const)('a proposal that was merge
 });
 
 describe('a merged proposal', () => {
+  it('whose history cannot be read is not said to have changed nothing', async () => {
+    const { number } = await proposed();
+    await desk.forge.merge(number, 'squash');
+    await desk.reconcile();
+    const reader = await openGitReader(desk.world.repository.folder, { environment: { PATH: process.env['PATH'] }, commands: directGitCommands() });
+    const tellWith = async (read: GitReader) => {
+      const fates = new MergedFates({ reader: read, parser: createDocumentParser(), openPgp, artifacts: new ArtifactCache(reader), trail: new PromotionTrail() });
+      return (await fates.of(desk.reconciler.snapshot!, await desk.forge.read(number), null, { plan: null, digests: new Map() })).status;
+    };
+    const tooLarge = new Proxy(reader, {
+      get: (target, name) => {
+        if (name === 'diff') return () => Promise.reject(new GitError('LimitExceeded', 'too many paths'));
+        const member: unknown = Reflect.get(target, name, target);
+        return typeof member === 'function' ? (member as (...args: unknown[]) => unknown).bind(target) : member;
+      },
+    });
+    expect((await tellWith(tooLarge)).state).toBe('error');
+    expect((await tellWith(reader)).state).toBe('pending');
+    await reader.close();
+  });
+
   it('keeps the plan that was merged below what became of it', async () => {
     const { number } = await proposed();
     const plan = desk.comment(number).split('(stella-plan-begins)')[1];

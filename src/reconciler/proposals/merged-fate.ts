@@ -23,7 +23,8 @@ export type MergedFate = { readonly status: PlanStatus; readonly lines: readonly
 export type Moved = { readonly lines: readonly string[]; readonly isWhole: boolean };
 
 type Parts = { readonly reader: GitReader; readonly parser: DocumentParser; readonly artifacts: ArtifactCache; readonly trail: PromotionTrail; readonly openPgp: OpenPgpVerifier };
-type Entry = { readonly contents: MergedContents; /** Record with which the log saw it. */ readonly seenWith: number };
+type Entry = { /** null: what was merged cannot be read. */ readonly contents: MergedContents | null; /** Record with which the log saw it. */ readonly seenWith: number };
+type ReadEntry = Entry & { readonly contents: MergedContents };
 
 const STATE: Readonly<Record<string, PlanStatus['state']>> = {
   Deployed: 'success', Replaced: 'success', Skipped: 'success', Removed: 'success',
@@ -49,19 +50,22 @@ export class MergedFates {
   async of(snapshot: Snapshot, proposal: ForgeProposal, onto: CommitId | null, planned: { readonly plan: ProposalPlan | null; readonly digests: PlannedDigests }): Promise<MergedFate> {
     const entry = await this.#entryOf(snapshot, proposal, onto);
     if (entry === null) return { status: { state: 'pending', description: 'merged, not reconciled yet' }, lines: [], moved: NOTHING_MOVED };
+    const { contents } = entry;
+    // What nobody could read is not said to be nothing.
+    if (contents === null) return { status: { state: 'error', description: 'merged; its history cannot be read, so what became of it cannot be told here' }, lines: [], moved: NOTHING_MOVED };
     const told: Told[] = [];
-    for (const place of entry.contents.places) told.push(await this.#tell(snapshot, entry, place));
-    for (const { key, digest } of entry.contents.protectedDocuments) told.push({ name: key, ...protectedFate({ ...snapshot, openPgp: this.#parts.openPgp, broughtBy: this.#parts.trail.inForceWith(key, digest, entry.seenWith) }, key, digest) });
+    for (const place of contents.places) told.push(await this.#tell(snapshot, entry, place));
+    for (const { key, digest } of contents.protectedDocuments) told.push({ name: key, ...protectedFate({ ...snapshot, openPgp: this.#parts.openPgp, broughtBy: this.#parts.trail.inForceWith(key, digest, entry.seenWith) }, key, digest) });
     const [first, ...more] = told;
     if (first === undefined) return { status: { state: 'success', description: 'merged; it changed nothing that runs or is in force' }, lines: [], moved: NOTHING_MOVED };
     const state = GRAVEST.find((one) => told.some((t) => t.state === one)) ?? 'pending';
     const worst = told.find((t) => t.state === state) ?? first;
     const done = told.filter((t) => t.state === 'success').length;
     const description = more.length === 0 ? worst.text : `${done} of ${told.length} done; ${worst.name}: ${worst.text}`;
-    return { status: { state, description: shortLine(description) }, lines: told.flatMap(({ lines }) => lines), moved: this.#moved(entry, planned) };
+    return { status: { state, description: shortLine(description) }, lines: told.flatMap(({ lines }) => lines), moved: this.#moved({ ...entry, contents }, planned) };
   }
 
-  #moved(entry: Entry, { plan, digests }: { readonly plan: ProposalPlan | null; readonly digests: PlannedDigests }): Moved {
+  #moved(entry: ReadEntry, { plan, digests }: { readonly plan: ProposalPlan | null; readonly digests: PlannedDigests }): Moved {
     if (plan !== null) return { lines: comparePlans(plan, this.#decided(plan, entry)), isWhole: true };
     const lines = entry.contents.places.flatMap(({ environment, application, promotion }) => {
       const place = `${environment}/${application}`;
@@ -72,7 +76,7 @@ export class MergedFates {
   }
 
   /** The plan with what was decided first after the merge in the place of what was foreseen. */
-  #decided(plan: ProposalPlan, { contents, seenWith }: Entry): ProposalPlan {
+  #decided(plan: ProposalPlan, { contents, seenWith }: ReadEntry): ProposalPlan {
     const promotions = plan.promotions.map((planned) => {
       const { environment, application } = planned;
       const merged = contents.places.find((place) => place.environment === environment && place.application === application);
@@ -104,11 +108,11 @@ export class MergedFates {
     return entry;
   }
 
-  async #contentsOf(snapshot: Snapshot, p: { readonly head: CommitId; readonly mergeCommit: CommitId; readonly onto: CommitId | null }): Promise<MergedContents> {
+  async #contentsOf(snapshot: Snapshot, p: { readonly head: CommitId; readonly mergeCommit: CommitId; readonly onto: CommitId | null }): Promise<MergedContents | null> {
     try {
       return await readMerged(this.#parts, { ...p, desired: snapshot.desired });
     } catch (cause) {
-      if (cause instanceof GitError && cause.disposition === 'stall') return { places: [], protectedDocuments: [] };
+      if (cause instanceof GitError && cause.disposition === 'stall') return null;
       throw cause;
     }
   }
